@@ -1,0 +1,74 @@
+from libc.stdint cimport int64_t, uint64_t
+
+from fastchat._ring cimport Event, Profile, Ring
+
+cdef class Subscription:
+    cdef readonly Channel channel
+    cdef readonly Writer writer
+    cdef readonly int64_t position
+    cdef readonly int64_t seq
+    cdef int64_t hidden
+    cdef Py_ssize_t index
+
+cdef class Channel:
+    cdef readonly str name
+    cdef readonly Ring ring
+    cdef readonly Fanout fanout
+    cdef list subscriptions
+    cdef Py_ssize_t next_index
+    cdef Py_ssize_t unvisited
+    cdef bint queued
+
+    cpdef publish(self, Event event, Subscription hidden_from=*)
+
+cdef class Writer:
+    cdef readonly uint64_t id
+    cdef readonly Profile profile
+    cdef readonly Fanout fanout
+    cdef readonly bint paused
+    cdef readonly bint closed
+    cdef readonly double paused_at
+    cdef bint queued
+    cdef bint blocking
+    cdef object owner
+    cdef object transport
+    cdef list replies
+    cdef Py_ssize_t reply_bytes
+    cdef list subscriptions
+    cdef Py_ssize_t turn
+
+    cpdef write(self, bytes data)
+    cpdef bint would_block(self)
+    cdef bint has_room(self)
+
+cdef class Fanout:
+    cdef public double slice_s
+    cdef readonly int64_t events
+    cdef readonly int64_t deliveries
+    cdef readonly int64_t writes
+    cdef readonly int64_t bytes_written
+    cdef readonly int64_t pauses
+    cdef readonly int64_t lags
+    cdef readonly int64_t missed
+    cdef readonly int64_t sweeps
+    cdef readonly int64_t failures
+    cdef readonly double sweep_time_s
+    cdef readonly set stalled
+    cdef object call_soon
+    cdef object clock
+    cdef object encode_lagged
+    cdef object run
+    cdef object behind
+    cdef object busy
+    cdef bint scheduled
+    cdef uint64_t writers
+
+    cdef schedule(self)
+    cdef queue_writer(self, Writer writer)
+    cdef queue_channel(self, Channel channel)
+    cdef serve_behind(self, double deadline)
+    cdef bint sweep(self, Channel channel, double deadline) except -1
+    cdef bytes take(self, Subscription subscription, Py_ssize_t budget_bytes)
+    cdef bytes lag(self, Subscription subscription)
+    cdef bint flush(self, Writer writer) except -1
+    cdef transmit(self, Writer writer, list chunks)

@@ -1,0 +1,397 @@
+"""Fan-out: brings every subscriber's cursor to the head of its rooms, as far as its transport is writable.
+
+There is one operation and one place that does it, the *tick*: it runs once per loop iteration in which
+something was published, answered or drained, and within ``slice_s`` seconds it
+
+1. *flushes* the writers that have replies waiting or are behind (``Fanout.flush``), then
+2. *sweeps* the channels that have news (``Fanout.sweep``): every writable subscriber that is not at the head
+   gets one span in one write.
+
+What is left when the slice is over goes on in the next iteration, after the sockets had their turn; who comes
+late in a sweep then gets a larger span. So throughput rises with load and delay is bounded by one sweep.
+
+Watermarks
+----------
+A transport is asked to call ``pause_writing`` as soon as the socket does not take everything, and
+``resume_writing`` when all of it has gone. In between nothing more is given to it, so that it never holds more
+than one write of at most the profile's high watermark (and one event, where that alone is larger). A paused
+subscriber costs a cursor. The low watermark is the kernel's (TCP_NOTSENT_LOWAT): see ``fastchat.sockets``.
+
+Lagging
+-------
+When the ring has moved past a cursor, the subscriber is told which part of the log it missed
+(``encode_lagged``) and goes on from the oldest event that is held.
+
+Closing
+-------
+``Writer.close`` takes its subscriptions out of their channels at once, also in the middle of a sweep. An
+exception out of one transport closes that one; the sweep goes on.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from libc.stdint cimport int64_t, uint64_t
+
+from fastchat._ring cimport Event, Profile, Ring
+
+from collections import deque
+
+# How many subscribers are served between two looks at the clock: about 50 µs of work.
+cdef enum:
+    VISITS_PER_LOOK = 8
+
+
+@cython.final
+cdef class Subscription:
+    """A cursor: how far one writer has got in one channel. Made by ``Writer.subscribe``.
+
+    ``seq`` is the last event of the log that was given to the transport (or that the writer was told it
+    missed); ``position`` is where the next span starts.
+    """
+
+    def cancel(self):
+        """Leaves the channel: nothing more of it is written. May be called again."""
+        cdef Channel channel = self.channel
+        cdef Subscription last
+        if self.index < 0:
+            return
+        self.writer.subscriptions.remove(self)
+        last = <Subscription>channel.subscriptions.pop()
+        if last is not self:
+            channel.subscriptions[self.index] = last
+            last.index = self.index
+            # The last one may have moved to where the sweep has been already: look at everyone again.
+            channel.unvisited = PyList_GET_SIZE(channel.subscriptions)
+        self.index = -1
+
+
+@cython.final
+cdef class Channel:
+    """One room's ring and its subscribers. Made by ``Fanout.channel``."""
+
+    def __len__(self):
+        """The number of subscriptions."""
+        return len(self.subscriptions)
+
+    cpdef publish(self, Event event, Subscription hidden_from=None):
+        """Appends the event and has it delivered in this loop iteration's tick. Never blocks.
+
+        ``hidden_from``: the subscription whose writer is named in ``event.hidden_from``, if any.
+        """
+        if hidden_from is not None:
+            hidden_from.hidden = self.ring.head
+        self.ring.append(event)
+        self.fanout.events += 1
+        self.unvisited = PyList_GET_SIZE(self.subscriptions)
+        self.fanout.queue_channel(self)
+
+
+@cython.final
+cdef class Writer:
+    """The writing side of one connection: its transport, its cursors and the replies that wait.
+
+    ``owner.on_writable()`` is called once after ``would_block`` returned True and there is room again.
+    """
+
+    def __init__(self, Fanout fanout not None, Profile profile not None, transport, owner=None):
+        fanout.writers += 1
+        self.id = fanout.writers
+        self.fanout = fanout
+        self.profile = profile
+        self.owner = owner
+        self.transport = transport
+        self.subscriptions = []
+        transport.set_write_buffer_limits(high=0, low=0)
+
+    cpdef write(self, bytes data):
+        """Sends framed bytes (a reply) with this iteration's tick, before any later event of a room."""
+        if self.closed:
+            return
+        if self.replies is None:
+            self.replies = [data]
+        else:
+            self.replies.append(data)
+        self.reply_bytes += PyBytes_GET_SIZE(data)
+        self.fanout.queue_writer(self)
+
+    cdef bint has_room(self):
+        return not self.paused and self.reply_bytes < self.profile.high_water_bytes
+
+    cpdef bint would_block(self):
+        """Whether replies have nowhere to go, so that no more commands may be read until ``on_writable``."""
+        if self.closed or self.has_room():
+            return False
+        self.blocking = True
+        return True
+
+    def pause(self):
+        """MUST be called from the protocol's ``pause_writing``."""
+        if self.paused:
+            return
+        self.paused = True
+        self.paused_at = self.fanout.clock()
+        self.fanout.pauses += 1
+        self.fanout.stalled.add(self)
+
+    def resume(self):
+        """MUST be called from the protocol's ``resume_writing``."""
+        if not self.paused:
+            return
+        self.paused = False
+        self.fanout.stalled.discard(self)
+        if not self.closed:
+            self.fanout.queue_writer(self)
+
+    def subscribe(self, Channel channel not None, after=None):
+        """Starts a cursor behind ``after`` (a ``seq``), or at the head. Returns the Subscription.
+
+        Where the ring no longer reaches back to ``after``, the first thing that is written is ``lagged``.
+        """
+        cdef Subscription subscription = Subscription.__new__(Subscription)
+        cdef Ring ring = channel.ring
+        subscription.channel = channel
+        subscription.writer = self
+        subscription.hidden = -1
+        subscription.index = PyList_GET_SIZE(channel.subscriptions)
+        subscription.seq = ring.head_seq if after is None else after
+        subscription.position = ring.head
+        if subscription.seq < ring.head_seq:
+            subscription.position = ring.position_after(subscription.seq)
+            if subscription.seq + 1 < ring.first_seq:
+                subscription.position = -1
+            self.fanout.queue_writer(self)
+        channel.subscriptions.append(subscription)
+        self.subscriptions.append(subscription)
+        return subscription
+
+    def flush(self):
+        """Writes what waits, replies first, as far as the transport takes it. Returns whether all of it went."""
+        return not self.fanout.flush(self) and self.replies is None and not self.paused
+
+    def close(self):
+        """Ends every subscription and drops what waits; the transport is the caller's. May be called again."""
+        cdef Subscription subscription
+        if self.closed:
+            return
+        self.closed = True
+        for subscription in list(self.subscriptions):
+            subscription.cancel()
+        self.replies = None
+        self.reply_bytes = 0
+        self.owner = None
+        self.transport = None
+        self.fanout.stalled.discard(self)
+
+
+@cython.final
+cdef class Fanout:
+    """Serves every channel and writer of one event loop.
+
+    ``call_soon(callback)`` schedules the tick, ``clock()`` gives seconds, ``encode_lagged(name, first, last)``
+    gives the JSON that says which events of a channel were missed. The counters count since the start:
+    events published, deliveries (events × subscribers), writes (calls of a transport), bytes written, pauses,
+    lags and the events missed in them, sweeps completed and the seconds spent in ticks, transports that failed.
+    """
+
+    def __init__(self, call_soon, clock, encode_lagged, double slice_s=0.005):
+        self.call_soon = call_soon
+        self.clock = clock
+        self.encode_lagged = encode_lagged
+        self.slice_s = slice_s
+        self.stalled = set()
+        self.behind = deque()
+        self.busy = deque()
+        self.run = self.tick
+
+    def channel(self, str name not None, Py_ssize_t ring_bytes, int64_t head_seq=0):
+        """A channel with an empty ring whose next event is ``head_seq + 1``."""
+        cdef Channel channel = Channel.__new__(Channel)
+        channel.name = name
+        channel.fanout = self
+        channel.ring = Ring(ring_bytes, head_seq)
+        channel.subscriptions = []
+        return channel
+
+    def overdue(self, double limit_s):
+        """The writers that have taken nothing for longer than ``limit_s`` seconds."""
+        cdef Writer writer
+        cdef double since = self.clock() - limit_s
+        return [writer for writer in self.stalled if writer.paused_at < since]
+
+    # Scheduling
+
+    cdef schedule(self):
+        if not self.scheduled:
+            self.scheduled = True
+            self.call_soon(self.run)
+
+    cdef queue_writer(self, Writer writer):
+        if not writer.queued and not writer.paused:
+            writer.queued = True
+            self.behind.append(writer)
+            self.schedule()
+
+    cdef queue_channel(self, Channel channel):
+        if not channel.queued:
+            channel.queued = True
+            self.busy.append(channel)
+            self.schedule()
+
+    def tick(self):
+        """Serves everyone who waits, for at most one slice; schedules itself when something is left."""
+        cdef double start = self.clock()
+        cdef Channel channel
+        cdef bint in_time = True
+        self.scheduled = False
+        # Stragglers get half of the slice at most, so that they cannot hold up those who keep pace.
+        self.serve_behind(start + self.slice_s / 2)
+        while self.busy and in_time:
+            channel = self.busy.popleft()
+            if self.sweep(channel, start + self.slice_s):
+                channel.queued = False
+                channel.ring.forget_spans()
+                self.sweeps += 1
+            else:
+                # To the back of the queue: a large room must not keep the small ones waiting.
+                self.busy.append(channel)
+                in_time = False
+        self.sweep_time_s += self.clock() - start
+        if self.behind or self.busy:
+            self.schedule()
+
+    cdef serve_behind(self, double deadline):
+        """Flushes the waiting writers, each at most once, until time runs out."""
+        cdef Py_ssize_t waiting = len(self.behind)
+        cdef Py_ssize_t visits = 0
+        cdef Writer writer
+        while waiting > 0:
+            waiting -= 1
+            writer = self.behind.popleft()
+            writer.queued = False
+            if self.flush(writer):
+                self.queue_writer(writer)
+            visits += 1
+            if visits % VISITS_PER_LOOK == 0 and self.clock() >= deadline:
+                return
+
+    cdef bint sweep(self, Channel channel, double deadline) except -1:
+        """Brings the writable subscribers to the head; returns False when time ran out before the last one."""
+        cdef Ring ring = channel.ring
+        cdef Py_ssize_t visits = 0
+        cdef Subscription subscription
+        cdef Writer writer
+        while channel.unvisited > 0:
+            if channel.next_index >= PyList_GET_SIZE(channel.subscriptions):
+                channel.next_index = 0
+                if PyList_GET_SIZE(channel.subscriptions) == 0:
+                    channel.unvisited = 0
+                    break
+            subscription = <Subscription>PyList_GET_ITEM(channel.subscriptions, channel.next_index)
+            channel.next_index += 1
+            channel.unvisited -= 1
+            writer = subscription.writer
+            if subscription.position == ring.head or writer.paused or writer.closed:
+                continue
+            if self.flush(writer):
+                self.queue_writer(writer)
+            visits += 1
+            if visits % VISITS_PER_LOOK == 0 and self.clock() >= deadline:
+                return channel.unvisited == 0
+        return True
+
+    # Writing
+
+    cdef bint flush(self, Writer writer) except -1:
+        """Writes replies, then spans, up to the high watermark. Returns whether more could be written now."""
+        cdef Py_ssize_t budget = writer.profile.high_water_bytes
+        cdef Py_ssize_t count = PyList_GET_SIZE(writer.subscriptions)
+        cdef Py_ssize_t i
+        cdef Subscription subscription
+        cdef bytes span
+        cdef list chunks = None
+        cdef bint more = False
+        if writer.closed or writer.paused:
+            return False
+        if writer.replies is not None:
+            chunks = writer.replies if len(writer.replies) == 1 else [b"".join(writer.replies)]
+            budget -= writer.reply_bytes
+            writer.replies = None
+            writer.reply_bytes = 0
+        else:
+            chunks = []
+        for i in range(count):
+            # Start with another room after each write that was full, so that no busy room starves the rest.
+            if writer.turn >= count:
+                writer.turn = 0
+            subscription = <Subscription>PyList_GET_ITEM(writer.subscriptions, writer.turn)
+            if subscription.position != subscription.channel.ring.head:
+                if budget <= 0:
+                    more = True
+                    break
+                span = self.take(subscription, budget)
+                if PyBytes_GET_SIZE(span):
+                    chunks.append(span)
+                budget -= PyBytes_GET_SIZE(span)
+                if subscription.position != subscription.channel.ring.head:
+                    more = True
+            writer.turn += 1
+        if chunks:
+            self.transmit(writer, chunks)
+        if writer.blocking and not writer.closed and writer.has_room():
+            writer.blocking = False
+            writer.owner.on_writable()
+        return more and not writer.paused and not writer.closed
+
+    cdef bytes take(self, Subscription subscription, Py_ssize_t budget_bytes):
+        """The next span of a subscription that is behind; moves its cursor past it."""
+        cdef Ring ring = subscription.channel.ring
+        cdef bytes notice = b""
+        cdef bytes span
+        cdef int64_t end = 0
+        cdef uint64_t reader = 0
+        if subscription.position < ring.first:
+            notice = self.lag(subscription)
+            if subscription.position == ring.head:
+                return notice
+        if subscription.hidden >= subscription.position:
+            reader = subscription.writer.id
+        span = ring.span(subscription.writer.profile, subscription.position, budget_bytes, reader, &end)
+        self.deliveries += end - subscription.position
+        subscription.position = end
+        subscription.seq = ring.at(end - 1).seq
+        return notice + span if notice else span
+
+    cdef bytes lag(self, Subscription subscription):
+        """Moves a cursor that the ring has left behind to its oldest event; returns what tells the client."""
+        cdef Channel channel = subscription.channel
+        cdef int64_t first_missed = subscription.seq + 1
+        cdef int64_t last_missed = channel.ring.first_seq - 1
+        subscription.position = channel.ring.first
+        if last_missed < first_missed:
+            return b""  # only ephemeral events are gone
+        subscription.seq = last_missed
+        self.lags += 1
+        self.missed += last_missed - first_missed + 1
+        return subscription.writer.profile.encode(self.encode_lagged(channel.name, first_missed, last_missed))
+
+    cdef transmit(self, Writer writer, list chunks):
+        """One write. What a transport raises ends that transport and nothing else."""
+        cdef bytes chunk
+        try:
+            if PyList_GET_SIZE(chunks) == 1:
+                writer.transport.write(<bytes>PyList_GET_ITEM(chunks, 0))
+            else:
+                writer.transport.writelines(chunks)
+        except Exception:
+            self.failures += 1
+            transport = writer.transport
+            writer.close()
+            try:
+                transport.abort()
+            except Exception:
+                self.failures += 1
+            return
+        self.writes += 1
+        for chunk in chunks:
+            self.bytes_written += PyBytes_GET_SIZE(chunk)

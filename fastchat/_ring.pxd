@@ -1,0 +1,48 @@
+from libc.stdint cimport int64_t, uint64_t
+
+cdef enum:
+    SPANS_KEPT = 8
+
+cdef class Event:
+    cdef readonly int64_t seq
+    cdef readonly bint ephemeral
+    cdef readonly uint64_t hidden_from
+    cdef readonly bytes body
+    cdef dict encoded
+
+cdef class Profile:
+    cdef int64_t serial
+    cdef readonly str name
+    cdef readonly Py_ssize_t high_water_bytes
+    cdef readonly Py_ssize_t low_water_bytes
+    cdef int framing
+    cdef object encoder
+
+    cpdef bytes encode(self, bytes body)
+    cdef bytes encode_event(self, Event event)
+
+cdef class Ring:
+    cdef list slots
+    cdef int64_t mask
+    cdef readonly int64_t first
+    cdef readonly int64_t head
+    cdef readonly int64_t first_seq
+    cdef readonly int64_t head_seq
+    cdef readonly Py_ssize_t size_bytes
+    cdef readonly Py_ssize_t limit_bytes
+    # The spans built since the last append: many subscribers stand at the same cursor.
+    cdef list spans
+    cdef int spans_used
+    cdef int64_t span_profile[SPANS_KEPT]
+    cdef int64_t span_start[SPANS_KEPT]
+    cdef int64_t span_end[SPANS_KEPT]
+
+    cpdef append(self, Event event)
+    cpdef set_limit(self, Py_ssize_t limit_bytes)
+    cpdef int64_t position_after(self, int64_t seq) except -1
+    cpdef forget_spans(self)
+    cdef inline Event at(self, int64_t position)
+    cdef evict(self)
+    cdef int64_t end_of(self, int64_t start, Py_ssize_t budget_bytes)
+    cdef bytes build(self, Profile profile, int64_t start, int64_t end, uint64_t reader)
+    cdef bytes span(self, Profile profile, int64_t start, Py_ssize_t budget_bytes, uint64_t reader, int64_t* end)
