@@ -8,7 +8,6 @@ import os
 import shlex
 import shutil
 import sysconfig
-from glob import glob
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -64,12 +63,12 @@ def compiled_modules() -> list[Extension]:
     Options.warning_errors = STRICT
     modules = [
         Extension(
-            source.removesuffix(".pyx").replace("/", "."),
-            [source],
+            ".".join(source.with_suffix("").parts),
+            [str(source)],
             extra_compile_args=COMPILE_FLAGS,
             extra_link_args=LINK_FLAGS,
         )
-        for source in sorted(glob("fastchat/**/*.pyx", recursive=True))
+        for source in sorted(Path("fastchat").rglob("*.pyx"))
     ]
     return cythonize(modules, build_dir="build/cython", compiler_directives=DIRECTIVES)
 

@@ -1,0 +1,1 @@
+"""Tests of the running server: a child process, real sockets on loopback, ports chosen by the kernel."""
