@@ -1,0 +1,101 @@
+"""What settings hold beyond numbers: addresses, origins, networks, names. Pure.
+
+A validator raises ValueError with a text only where it knows more than the setting's `Allowed`.
+"""
+
+import ipaddress
+import json
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainValidator
+
+from fastchat.config.address import ADDRESS, Address, parse_address
+
+STORES = ("memory:",)
+ROOM_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a setting accepts where type and bounds don't tell, to follow the word "use"."""
+
+    text: str
+
+
+def _address(value: object) -> Address:
+    if isinstance(value, Address):
+        return value
+    if not isinstance(value, str):
+        raise ValueError
+    return parse_address(value)
+
+
+def _address_or_off(value: object) -> Address | None:
+    if value is None or value == "off":
+        return None
+    try:
+        return _address(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or off" if str(error) else "") from None
+
+
+def _words(value: object) -> object:
+    """Lists given as text (a flag, the environment): separated by commas, or a JSON array."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError("use values separated by commas, or a JSON array of strings") from None
+    return [word.strip() for word in value.split(",") if word.strip()]
+
+
+def _origin(value: object) -> str:
+    if not isinstance(value, str) or not _ORIGIN.fullmatch(value.lower()):
+        raise ValueError
+    return value.lower()
+
+
+def _network(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError:
+        raise ValueError from None
+
+
+def _room(value: object) -> str:
+    if not isinstance(value, str) or not ROOM_NAME.fullmatch(value):
+        raise ValueError
+    return value
+
+
+def _store(value: object) -> str:
+    if value not in STORES:
+        raise ValueError
+    return str(value)
+
+
+ListenAddress = Annotated[Address, PlainValidator(_address), Allowed(ADDRESS)]
+OptionalListenAddress = Annotated[
+    Address | None, PlainValidator(_address_or_off), Allowed(f"{ADDRESS}, or off")
+]
+Origins = Annotated[
+    tuple[Annotated[str, PlainValidator(_origin)], ...],
+    BeforeValidator(_words),
+    Allowed("origins without a path, such as https://chat.example.org"),
+]
+Networks = Annotated[
+    tuple[Annotated[str, PlainValidator(_network)], ...],
+    BeforeValidator(_words),
+    Allowed("IP addresses or networks, such as 127.0.0.1 or 10.0.0.0/8"),
+]
+RoomName = Annotated[
+    str, PlainValidator(_room), Allowed("1 to 64 of a-z 0-9 . _ - that begin with a letter or digit")
+]
+StoreUrl = Annotated[str, PlainValidator(_store), Allowed(" or ".join(f"'{url}'" for url in STORES))]
