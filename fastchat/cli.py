@@ -1,0 +1,163 @@
+"""The `fastchat` command.
+
+An error is one line, not a traceback. Exit code 2: wrong settings or usage; 1: the server can't start.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from fastchat import log
+from fastchat.config import ConfigError, Loaded, Settings, load, read
+from fastchat.errors import StartError
+
+USAGE = 2
+FAILURE = 1
+
+COMPILED = ("_ring", "_fanout", "_websocket")
+HOW_TO_COMPILE = "run 'pip install .' with a C compiler installed, or 'make build'"
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Settings in TOML; FASTCHAT_CONFIG names one, too."),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One setting; may be repeated, the last counts."),
+]
+
+app = typer.Typer(
+    help="A chat server: rooms over WebSocket, JSON lines and plain text.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+config_app = typer.Typer(help="Shows and checks the settings.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(config_app, name="config")
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="fastchat")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            print(f"fastchat {importlib.metadata.version('fastchat-server')}")
+        except importlib.metadata.PackageNotFoundError:
+            print("fastchat (version unknown: run from its sources, not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Nothing but the options that every command shares."""
+
+
+@app.command()
+def serve(
+    http: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Listen here for HTTP and WebSocket (http.listen)."),
+    ] = None,
+    line: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT|off", help="Listen here for lines (line.listen).")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where rooms are kept (store.url).")
+    ] = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    ready_fd: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Write the bound addresses as JSON to this open descriptor."),
+    ] = None,
+    ready_file: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Write the bound addresses as JSON to this file.")
+    ] = None,
+) -> None:
+    """Run the server until SIGTERM or SIGINT; SIGHUP reads [fanout] again."""
+    flags = {"http.listen": http, "line.listen": line, "store.url": store}
+    environ = dict(os.environ)
+
+    def reload() -> Settings:
+        return load(config, sets or [], environ, flags)
+
+    settings = _read(config, sets, environ, flags).settings
+    if ready_fd is not None:
+        _check_open(ready_fd)
+    log.configure(settings.log.level, settings.log.format)
+    _check_compiled()
+    # Not before it is needed: it takes the whole server along, and the compiled modules.
+    from fastchat import server
+
+    try:
+        status = server.run(settings, reload=reload, ready_fd=ready_fd, ready_file=ready_file)
+    except StartError as error:
+        _fail([str(error)], FAILURE)
+    raise typer.Exit(status)
+
+
+@config_app.command()
+def show(
+    config: ConfigFile = None,
+    sets: Sets = None,
+    toml: Annotated[bool, typer.Option("--toml", help="As a TOML file that explains itself.")] = False,
+) -> None:
+    """Print every setting with its value, unit, default, origin and the reason to change it."""
+    loaded = _read(config, sets, os.environ)
+    # Only this command describes settings.
+    from fastchat.config import describe
+
+    text = describe.toml(loaded.settings) if toml else describe.table(loaded.settings, loaded.origins)
+    print(text, end="")
+
+
+@config_app.command()
+def check(config: ConfigFile = None, sets: Sets = None) -> None:
+    """Say whether the settings can be used."""
+    count = len(_read(config, sets, os.environ).origins)
+    print(f"the settings are right: {count} given, the others are defaults")
+
+
+def _read(
+    config: Path | None,
+    sets: list[str] | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str | None] | None = None,
+) -> Loaded:
+    try:
+        return read(config, sets or [], environ, flags)
+    except ConfigError as error:
+        _fail(error.problems, USAGE)
+
+
+def _check_open(descriptor: int) -> None:
+    try:
+        os.fstat(descriptor)
+    except (OSError, OverflowError):
+        _fail([f"--ready-fd: {descriptor} is not an open file descriptor"], USAGE)
+
+
+def _check_compiled() -> None:
+    for name in COMPILED:
+        if importlib.util.find_spec(f"fastchat.{name}") is None:
+            _fail([f"the compiled module fastchat.{name} is missing; {HOW_TO_COMPILE}"], FAILURE)
+
+
+def _fail(problems: list[str], status: int) -> NoReturn:
+    for problem in problems:
+        print(f"fastchat: {problem}", file=sys.stderr)
+    raise typer.Exit(status)
