@@ -1,0 +1,85 @@
+# fastchat: `make help` lists what can be made.
+
+PYTHON ?= python3
+# Each interpreter has its own environment, so that `make test PYTHON=python3.12` leaves the usual one alone.
+VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
+ARGS ?=
+JOBS ?= 2
+
+BIN := $(VENV)/bin
+COMPILED_SOURCES := $(shell find fastchat -name '*.pyx' -o -name '*.pxd')
+# Warnings are errors in our own builds; an installation from a wheel or with pip only shows them.
+STRICT := FASTCHAT_STRICT=1
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run build test lint types unit tests asan bench figures format clean
+
+help: ## list the targets
+	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='...']"
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  %-9s %s\n' "$$name" "$$text"; done
+
+run: $(VENV)/.installed $(VENV)/.compiled ## build, install and start the server; ARGS='--http 0.0.0.0:8080'
+	@exec $(BIN)/fastchat serve $(ARGS)
+
+build: $(VENV)/.installed $(VENV)/.compiled ## compile and install into the virtual environment
+
+test: $(VENV)/.installed-dev $(VENV)/.compiled ## everything that has to pass: format, lint, types, tests, sanitizers
+	@scripts/ensure-chromium
+	@$(MAKE) --no-print-directory lint types tests asan
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.installed-dev $(VENV)/.compiled
+	$(BIN)/mypy
+
+tests: $(VENV)/.installed-dev $(VENV)/.compiled
+	$(BIN)/python -m pytest -n $(JOBS) -W error tests $(ARGS)
+
+unit: $(VENV)/.installed-dev $(VENV)/.compiled ## the unit tests alone: no network, a few seconds; ARGS='-k ring'
+	$(BIN)/python -m pytest -n $(JOBS) -W error tests/unit $(ARGS)
+
+asan: $(VENV)/.installed-dev ## the compiled modules' tests under the address and undefined-behaviour sanitizers
+	scripts/run-sanitizers $(BIN)/python $(ARGS)
+
+bench: $(VENV)/.installed-dev $(VENV)/.compiled ## the micro-benchmarks
+	$(BIN)/python -m pytest -p no:xdist -p no:randomly benchmarks $(ARGS)
+
+figures: $(VENV)/.installed-dev $(VENV)/.compiled ## measure the figures that the README reports
+	$(BIN)/python -m benchmarks.figures $(ARGS)
+
+format: $(VENV)/.installed-dev ## format the code and fix what the linter can
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+clean: ## remove everything that was built, the environments too
+	rm -rf build dist .venv .venv-* *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	find fastchat tests benchmarks scripts -name __pycache__ -prune -exec rm -rf {} +
+	find fastchat \( -name '*.so' -o -name '*.c' \) -delete
+
+# Stamps: what they depend on says when the step has to be done again.
+
+$(VENV)/.made:
+	@scripts/check-machine $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@touch $@
+
+$(VENV)/.build-tools: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "setuptools>=77" "cython>=3.1"
+	@touch $@
+
+$(VENV)/.compiled: $(VENV)/.build-tools setup.py $(COMPILED_SOURCES)
+	$(STRICT) $(BIN)/python setup.py --quiet build_ext --inplace --parallel $(JOBS)
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml setup.py | $(VENV)/.compiled
+	$(STRICT) $(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml setup.py | $(VENV)/.compiled
+	$(STRICT) $(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
