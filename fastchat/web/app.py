@@ -1,0 +1,122 @@
+"""The HTTP application: page, health and errors. Edge: holds no state, asks the server for what it reports."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from importlib import resources
+from typing import Literal
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+
+class HealthReport(BaseModel):
+    """The server's own account of itself. `draining` means: send no new clients here."""
+
+    status: Literal["ok", "draining"] = "ok"
+    version: str
+    connections: int = Field(ge=0, description="open chat connections, of every protocol")
+    rooms: int = Field(ge=0, description="rooms in memory, empty ones included")
+    uptime_s: float = Field(ge=0)
+
+
+class ErrorReport(BaseModel):
+    """What every answer that is not a success carries: `code` is for programs, `message` for people."""
+
+    code: str
+    message: str
+
+
+def create_app(health: Callable[[], HealthReport]) -> FastAPI:
+    """Build the application. `health` is called in the loop for each `/healthz` and MUST NOT block."""
+    # FastAPI's documentation pages load scripts from elsewhere; the description stays at /openapi.json.
+    app = FastAPI(title="fastchat", version="1", docs_url=None, redoc_url=None)
+    page = resources.files(__name__.rpartition(".")[0]).joinpath("page.html").read_text(encoding="utf-8")
+    page_headers = build_page_headers(page)
+
+    # FastAPI, unlike Starlette, does not answer HEAD where it answers GET; and one route for both methods
+    # would give two operations the same id in /openapi.json.
+    @app.head("/", include_in_schema=False)
+    @app.get("/", include_in_schema=False)
+    async def get_page() -> HTMLResponse:
+        return HTMLResponse(page, headers=page_headers)
+
+    @app.head("/healthz", include_in_schema=False)
+    @app.get("/healthz", responses={503: {"model": HealthReport, "description": "Draining"}})
+    async def get_health(response: Response) -> HealthReport:
+        """Say how the server is: 200 while it takes clients, 503 once it is draining."""
+        report = health()
+        response.status_code = 200 if report.status == "ok" else 503
+        response.headers["Cache-Control"] = "no-store"
+        return report
+
+    @app.head("/ws", include_in_schema=False)
+    @app.get("/ws", status_code=426, response_model=ErrorReport)
+    async def get_websocket() -> Response:
+        """Refuse what is no upgrade. Chat never gets here: its protocol takes the socket over before."""
+        # RFC 9110, 15.5.22 and 7.8: the answer names the protocol in Upgrade, and Connection names Upgrade.
+        return build_error(
+            426,
+            "upgrade_required",
+            "/ws speaks WebSocket: connect with subprotocol fastchat.v1",
+            {"Upgrade": "websocket", "Connection": "Upgrade"},
+        )
+
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(Exception, on_failure)
+    return app
+
+
+def build_page_headers(page: str) -> dict[str, str]:
+    """Headers that let the page run its own script and style, talk to its own server, and do nothing else."""
+    policy = (
+        "default-src 'none'",
+        f"script-src {hash_elements(page, 'script')}",
+        f"style-src {hash_elements(page, 'style')}",
+        "img-src data:",  # the icon
+        "connect-src 'self'",  # CSP 3, 6.7.2.8: covers ws: and wss: of the same host and port
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+    return {
+        "Content-Security-Policy": "; ".join(policy),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-cache",  # a new server may speak differently: never run an old page against it
+    }
+
+
+def hash_elements(page: str, tag: str) -> str:
+    """CSP sources that allow exactly the inline `<tag>` elements of `page`: what is injected stays dead."""
+    contents = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+    digests = (hashlib.sha256(content.encode()).digest() for content in contents)
+    return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+
+
+def build_error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """An error answer in the one shape that they all have."""
+    return JSONResponse(ErrorReport(code=code, message=message).model_dump(), status, headers)
+
+
+async def on_http_error(request: Request, error: Exception) -> JSONResponse:
+    """Answer what the router refuses: unknown paths, wrong methods."""
+    assert isinstance(error, HTTPException)
+    path, method = request.url.path, request.method
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        message = f"nothing at {path}: the page is at /, chat at /ws, health at /healthz"
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        message = f"{path} does not take {method}"
+    else:
+        message = error.detail
+    code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+    return build_error(error.status_code, code, message, dict(error.headers or {}))
+
+
+async def on_failure(request: Request, error: Exception) -> JSONResponse:
+    """Answer a bug of ours without its details; Starlette raises it again afterwards, for the log."""
+    return build_error(500, "internal_error", "the server failed to answer; its log says why")
