@@ -1,0 +1,286 @@
+#define _GNU_SOURCE
+#include "phase.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "connection.h"
+#include "histogram.h"
+#include "options.h"
+
+/* Powers of two: messages are remembered in rings by their id, progress by the number received. */
+enum { SENT_TIMES = 1 << 20, LEVELS = 1 << 20, MAX_ERRORS_SHOWN = 5 };
+
+static struct {
+    bool running;
+    bool stopping; /* no more is sent */
+    bool broken;   /* a sender is gone or was refused: what it had outstanding will never come */
+    uint64_t started_us, stopped_us, ended_us;
+    uint64_t limit; /* messages */
+    uint64_t sent, acked, first_id;
+    uint64_t deliveries, sender_deliveries, bytes;
+    uint64_t lagged, out_of_order, errors, closed;
+    uint64_t next_due_us;
+    struct histogram delays;
+} phase;
+
+static uint64_t sent_us[SENT_TIMES]; /* when a message was sent, by id; pings use it too */
+static uint64_t next_id = 1;
+static int errors_shown;
+
+/* How many subscribers have received exactly so many messages, so that the slowest one is known without
+ * looking at all of them. */
+static uint32_t subscribers_at[LEVELS];
+static uint64_t slowest;
+static uint32_t subscribers_open;
+
+static void progress_reset(void) {
+    memset(subscribers_at, 0, sizeof subscribers_at);
+    slowest = 0;
+    subscribers_open = 0;
+    for (int i = 0; i < connection_count; i++) {
+        struct connection *connection = &connections[i];
+        connection->received = connection->outstanding = 0;
+        if (connection->role == ROLE_SUBSCRIBER && connection->state == STATE_JOINED) subscribers_open++;
+    }
+    subscribers_at[0] = subscribers_open;
+}
+
+static void progress_move(uint64_t from, uint64_t to) {
+    if (to - slowest >= LEVELS) {
+        fprintf(stderr, "a subscriber is %d messages behind another one\n", LEVELS);
+        exit(1);
+    }
+    subscribers_at[from % LEVELS]--;
+    subscribers_at[to % LEVELS]++;
+    while (subscribers_open > 0 && subscribers_at[slowest % LEVELS] == 0) slowest++;
+}
+
+static bool everyone_has_everything(void) {
+    return phase.acked >= phase.sent && (subscribers_open == 0 || slowest >= phase.sent);
+}
+
+/* ---- receiving ---- */
+
+static void show_error(const struct document *document) {
+    phase.errors++;
+    if (errors_shown++ < MAX_ERRORS_SHOWN)
+        fprintf(stderr, "error: %.*s\n", (int)document->length, document->bytes);
+}
+
+static void check_event(struct connection *connection, const struct document *document) {
+    uint64_t seq = 0, id = 0;
+    if (!document_number(document, "\"seq\":", &seq)) phase.out_of_order++;
+    if (connection->last_seq != 0 && seq != connection->last_seq + 1) phase.out_of_order++;
+    connection->last_seq = seq;
+    if (document_number(document, "\"id\":\"x", &id) && id >= phase.first_id && id < next_id)
+        histogram_add(&phase.delays, now_us - sent_us[id % SENT_TIMES]);
+}
+
+static void on_message(struct connection *connection, const struct document *document) {
+    if (connection->role == ROLE_SENDER) {
+        phase.sender_deliveries++;
+        return;
+    }
+    phase.deliveries++;
+    connection->received++;
+    if (connection->verified) check_event(connection, document);
+}
+
+/* Missed events count as received, so that senders go on; they are reported as missing all the same. */
+static void on_lagged(struct connection *connection, const struct document *document) {
+    uint64_t missed = 0;
+    document_number(document, "\"missed\":", &missed);
+    connection->last_seq = 0;
+    if (connection->role != ROLE_SUBSCRIBER) return;
+    phase.lagged += missed;
+    connection->received += missed;
+}
+
+static void on_answer(struct connection *connection) {
+    phase.acked++;
+    if (connection->outstanding > 0) connection->outstanding--;
+}
+
+void phase_on_document(struct connection *connection, const struct document *document) {
+    switch (document->kind) {
+    case KIND_MESSAGE: on_message(connection, document); break;
+    case KIND_SENT: on_answer(connection); break;
+    case KIND_LAGGED: on_lagged(connection, document); break;
+    case KIND_PONG:
+        histogram_add(&phase.delays, now_us - sent_us[(phase.first_id + phase.acked) % SENT_TIMES]);
+        on_answer(connection);
+        break;
+    case KIND_ERROR:
+        show_error(document);
+        phase.broken = true;
+        break;
+    default: break;
+    }
+}
+
+void phase_on_read(struct connection *connection, uint64_t received_before, size_t bytes) {
+    if (connection->role != ROLE_SUBSCRIBER) return;
+    phase.bytes += bytes;
+    if (connection->received != received_before) progress_move(received_before, connection->received);
+}
+
+void phase_on_close(struct connection *connection) {
+    phase.closed++;
+    if (connection->role != ROLE_SUBSCRIBER) phase.broken = true;
+    if (connection->role != ROLE_SUBSCRIBER || !phase.running) return;
+    subscribers_open--;
+    subscribers_at[connection->received % LEVELS]--;
+    while (subscribers_open > 0 && subscribers_at[slowest % LEVELS] == 0) slowest++;
+}
+
+/* ---- sending ---- */
+
+static const char *text(void) {
+    static char *bytes;
+    if (!bytes) {
+        bytes = malloc((size_t)options.text_bytes);
+        if (!bytes) exit(1);
+        memset(bytes, 'm', (size_t)options.text_bytes);
+    }
+    return bytes;
+}
+
+/* Adds one message to what the connection sends at its next flush. */
+static void put_message(struct connection *sender, uint64_t at_us) {
+    size_t text_bytes = (size_t)options.text_bytes;
+    char *out = connection_reserve(sender, dialect_room(text_bytes));
+    size_t size = options.mode == MODE_PING
+                      ? encode_ping(options.dialect, out)
+                      : encode_send(options.dialect, out, options.room, next_id, text(), text_bytes);
+    connection_commit(sender, size);
+    sent_us[next_id++ % SENT_TIMES] = at_us;
+    sender->outstanding++;
+    phase.sent++;
+}
+
+static bool may_send(void) { return !phase.stopping && (phase.limit == 0 || phase.sent < phase.limit); }
+
+static struct connection *sender_at(uint64_t turn) {
+    uint64_t senders = (uint64_t)options.senders;
+    return &connections[(uint64_t)(options.stuck + options.subscribers) + turn % senders];
+}
+
+static void pump_one(void) {
+    if (!may_send() || !everyone_has_everything()) return;
+    put_message(sender_at(0), now_us);
+    connection_flush(sender_at(0));
+}
+
+static bool within_lag(void) {
+    return options.lag == 0 || subscribers_open == 0 || phase.sent < slowest + (uint64_t)options.lag;
+}
+
+/* Senders take turns message by message, so that none has the whole lag for itself. */
+static void pump_window(void) {
+    bool more = true;
+    while (more) {
+        more = false;
+        for (int i = 0; i < options.senders && may_send() && within_lag(); i++) {
+            struct connection *sender = sender_at((uint64_t)i);
+            if (sender->outstanding >= (uint64_t)options.window) continue;
+            put_message(sender, now_us);
+            more = true;
+        }
+    }
+    for (int i = 0; i < options.senders; i++) connection_flush(sender_at((uint64_t)i));
+}
+
+/* Pings come at uneven times, so that they don't fall into step with the server's sweeps. */
+static uint64_t interval_us(void) {
+    if (options.mode == MODE_PACED) return (uint64_t)(1e6 / options.rate_per_s);
+    return (uint64_t)(options.interval_ms * 1e3 * (0.5 + (double)(random() % 1000) / 1e3));
+}
+
+/* A paced message counts from the moment when it was due, however late the generator is: a queue that the
+ * server causes must not hide its own delay. A ping counts from when it is really sent. */
+static void pump_clocked(void) {
+    while (may_send() && now_us >= phase.next_due_us) {
+        struct connection *sender = sender_at(phase.sent);
+        put_message(sender, options.mode == MODE_PING ? now_us : phase.next_due_us);
+        connection_flush(sender);
+        phase.next_due_us += interval_us();
+    }
+}
+
+/* ---- the phase's course ---- */
+
+void phase_start(uint64_t messages) {
+    memset(&phase, 0, sizeof phase);
+    histogram_reset(&phase.delays);
+    progress_reset();
+    clock_read();
+    phase.running = true;
+    phase.limit = messages ? messages : options.messages;
+    phase.first_id = next_id;
+    phase.started_us = phase.next_due_us = now_us;
+}
+
+void phase_stop(void) {
+    if (!phase.running || phase.stopping) return;
+    phase.stopping = true;
+    phase.stopped_us = now_us;
+}
+
+static void print_result(void) {
+    static const char *const modes[] = {"one", "window", "paced", "ping", "idle"};
+    static const char *const dialects[] = {"floor", "line", "ws"};
+    uint64_t expected = options.mode == MODE_PING ? 0 : phase.sent * (uint64_t)options.subscribers;
+    uint64_t missing = expected > phase.deliveries ? expected - phase.deliveries : 0;
+    const struct histogram *delays = &phase.delays;
+    printf("{\"mode\": \"%s\", \"dialect\": \"%s\", \"subscribers\": %d, \"senders\": %d, ", modes[options.mode],
+           dialects[options.dialect], options.subscribers, options.senders);
+#define NUMBER(name, value) printf("\"" name "\": %llu, ", (unsigned long long)(value))
+    NUMBER("sent", phase.sent);
+    NUMBER("acked", phase.acked);
+    NUMBER("deliveries", phase.deliveries);
+    NUMBER("sender_deliveries", phase.sender_deliveries);
+    NUMBER("bytes", phase.bytes);
+    NUMBER("missing", missing);
+    NUMBER("lagged", phase.lagged);
+    NUMBER("out_of_order", phase.out_of_order);
+    NUMBER("errors", phase.errors);
+    NUMBER("closed", phase.closed);
+#undef NUMBER
+    printf("\"elapsed_s\": %.6f, \"delays_us\": {\"count\": %llu, \"p50\": %llu, \"p99\": %llu, \"p999\": %llu, "
+           "\"max\": %llu}}\n",
+           (double)(phase.ended_us - phase.started_us) / 1e6, (unsigned long long)delays->count,
+           (unsigned long long)histogram_quantile(delays, 0.5),
+           (unsigned long long)histogram_quantile(delays, 0.99),
+           (unsigned long long)histogram_quantile(delays, 0.999), (unsigned long long)delays->max_us);
+    fflush(stdout);
+}
+
+static bool phase_over(void) {
+    if (phase.limit > 0 && phase.sent >= phase.limit) phase_stop();
+    if (now_us - phase.started_us >= (uint64_t)(options.seconds * 1e6) || phase.broken) phase_stop();
+    if (!phase.stopping) return false;
+    if (phase.broken || everyone_has_everything()) return true;
+    return now_us - phase.stopped_us >= (uint64_t)(options.grace_s * 1e6);
+}
+
+bool phase_pump(void) {
+    if (!phase.running) return false;
+    clock_read();
+    if (phase_over()) {
+        phase.ended_us = now_us;
+        phase.running = false;
+        print_result();
+        return false;
+    }
+    if (options.mode == MODE_ONE) pump_one();
+    if (options.mode == MODE_WINDOW) pump_window();
+    if (options.mode == MODE_PACED || options.mode == MODE_PING) pump_clocked();
+    return true;
+}
+
+uint64_t phase_due_us(void) {
+    bool clocked = options.mode == MODE_PACED || options.mode == MODE_PING;
+    return phase.running && !phase.stopping && clocked ? phase.next_due_us : 0;
+}
