@@ -10,7 +10,9 @@ BIN := $(VENV)/bin
 COMPILED_SOURCES := $(shell find fastchat -name '*.pyx' -o -name '*.pxd')
 # Warnings are errors in our own builds; an installation from a wheel or with pip only shows them.
 STRICT := FASTCHAT_STRICT=1
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# setuptools warns of every editable installation that a folder may shadow it; here it is meant to.
+EDITABLE := $(STRICT) PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --editable
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -65,21 +67,24 @@ clean: ## remove everything that was built, the environments too
 $(VENV)/.made:
 	@scripts/check-machine $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(PIP) --upgrade pip
 	@touch $@
 
 $(VENV)/.build-tools: $(VENV)/.made pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "setuptools>=77" "cython>=3.1"
+	@$(PIP) "setuptools>=77" "cython>=3.1"
 	@touch $@
 
 $(VENV)/.compiled: $(VENV)/.build-tools setup.py $(COMPILED_SOURCES)
-	$(STRICT) $(BIN)/python setup.py --quiet build_ext --inplace --parallel $(JOBS)
+	@echo "Compiling ..."
+	@$(STRICT) $(BIN)/python setup.py --quiet build_ext --inplace --parallel $(JOBS)
 	@touch $@
 
 $(VENV)/.installed: pyproject.toml setup.py | $(VENV)/.compiled
-	$(STRICT) $(PIP) --editable .
+	@echo "Installing fastchat with what it needs to run ..."
+	@$(EDITABLE) .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml setup.py | $(VENV)/.compiled
-	$(STRICT) $(PIP) --editable '.[dev]'
+	@echo "Installing fastchat with what its tests need ..."
+	@$(EDITABLE) '.[dev]'
 	@touch $@ $(VENV)/.installed
