@@ -7,7 +7,8 @@ from typing import NamedTuple
 ADDRESS = "HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080 or [::1]:8080"
 
 # RFC 1123, section 2.1, plus the underscore that container networks allow.
-_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_])?)*\.?", re.ASCII)
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*\.?")
 _PORT = re.compile(r"[0-9]{1,5}")
 
 

@@ -182,11 +182,12 @@ def _nest(given: Mapping[str, Given]) -> dict[str, Any]:
 
 
 def _unknown(name: str, origin: str, known: Iterable[str], noun: str) -> str:
-    nearest = difflib.get_close_matches(name, list(known), n=1)
+    # A right key in the wrong section looks far away as a whole.
+    key = name.rpartition(".")[2]
+    nearest = [other for other in known if other.rpartition(".")[2] == key]
     if not nearest:
-        # A right key in the wrong section looks far away as a whole.
-        key = name.rpartition(".")[2]
-        nearest = [other for other in known if other.rpartition(".")[2] == key][:1]
+        by_lower = {other.lower(): other for other in known}
+        nearest = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=1)]
     hint = f"did you mean {nearest[0]}?" if nearest else "'fastchat config show' lists them all"
     return f"{name}: no such {noun} (from {origin}); {hint}"
 
