@@ -1,4 +1,4 @@
-"""The HTTP application: page, health and errors. Edge: holds no state, asks the server for what it reports."""
+"""The HTTP application: page, health and errors. Edge: no state; what it reports, it asks for."""
 
 import base64
 import hashlib
@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 
 class HealthReport(BaseModel):
@@ -34,16 +35,14 @@ class ErrorReport(BaseModel):
 def create_app(health: Callable[[], HealthReport]) -> FastAPI:
     """Build the application. `health` is called in the loop for each `/healthz` and MUST NOT block."""
     # FastAPI's documentation pages load scripts from elsewhere; the description stays at /openapi.json.
-    app = FastAPI(title="fastchat", version="1", docs_url=None, redoc_url=None)
-    page = resources.files(__name__.rpartition(".")[0]).joinpath("page.html").read_text(encoding="utf-8")
-    page_headers = build_page_headers(page)
+    app = FastAPI(title="fastchat", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
 
     # FastAPI, unlike Starlette, does not answer HEAD where it answers GET; and one route for both methods
     # would give two operations the same id in /openapi.json.
     @app.head("/", include_in_schema=False)
     @app.get("/", include_in_schema=False)
     async def get_page() -> HTMLResponse:
-        return HTMLResponse(page, headers=page_headers)
+        return HTMLResponse(PAGE, headers=PAGE_HEADERS)
 
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", responses={503: {"model": HealthReport, "description": "Draining"}})
@@ -106,17 +105,24 @@ def build_error(status: int, code: str, message: str, headers: dict[str, str] | 
 async def on_http_error(request: Request, error: Exception) -> JSONResponse:
     """Answer what the router refuses: unknown paths, wrong methods."""
     assert isinstance(error, HTTPException)
-    path, method = request.url.path, request.method
+    path, message, headers = request.scope["path"], error.detail, dict(error.headers or {})
     if error.status_code == HTTPStatus.NOT_FOUND:
         message = f"nothing at {path}: the page is at /, chat at /ws, health at /healthz"
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        message = f"{path} does not take {method}"
-    else:
-        message = error.detail
+        # The error knows the methods of one route only; RFC 9110, 10.2.1 wants all that the path takes.
+        routes = (route for route in request.app.routes if isinstance(route, Route))
+        methods = {name for route in routes if route.path_regex.match(path) for name in route.methods or ()}
+        headers["Allow"] = ", ".join(sorted(methods))
+        message = f"{path} does not take {request.method}; it takes {headers['Allow']}"
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-    return build_error(error.status_code, code, message, dict(error.headers or {}))
+    return build_error(error.status_code, code, message, headers)
 
 
 async def on_failure(request: Request, error: Exception) -> JSONResponse:
     """Answer a bug of ours without its details; Starlette raises it again afterwards, for the log."""
     return build_error(500, "internal_error", "the server failed to answer; its log says why")
+
+
+# Read at import, not in the loop.
+PAGE = resources.files(__name__.rpartition(".")[0]).joinpath("page.html").read_text(encoding="utf-8")
+PAGE_HEADERS = build_page_headers(PAGE)
