@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fastchat import log
-from fastchat.config import ConfigError, Loaded, Settings, load, read
+from fastchat.config import ConfigError, Loaded, Settings, describe, load, read
 from fastchat.errors import StartError
 
 USAGE = 2
@@ -118,9 +118,6 @@ def show(
 ) -> None:
     """Print every setting with its value, unit, default, origin and the reason to change it."""
     loaded = _read(config, sets, os.environ)
-    # Only this command describes settings.
-    from fastchat.config import describe
-
     text = describe.toml(loaded.settings) if toml else describe.table(loaded.settings, loaded.origins)
     print(text, end="")
 

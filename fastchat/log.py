@@ -10,6 +10,9 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor, WrappedLogger
 
+Level = Literal["debug", "info", "warning", "error"]
+Style = Literal["text", "json"]
+
 # What clients choose ends up in values: no escape sequence may reach the operator's terminal,
 # and no line break may forge a line of the log.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
@@ -24,8 +27,8 @@ def get_logger(name: str) -> FilteringBoundLogger:
 
 
 def configure(
-    level: Literal["debug", "info", "warning", "error"],
-    style: Literal["text", "json"],
+    level: Level,
+    style: Style,
     stream: TextIO | None = None,
 ) -> None:
     """Sends everything that is logged at `level` or above to `stream`, standard error where None.

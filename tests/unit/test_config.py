@@ -213,9 +213,8 @@ def test_a_message_names_the_flag(name: str, flag: str) -> None:
 )  # fmt: skip
 def test_a_message_says_what_is_allowed(setting: str, expected: str) -> None:
     (problem,) = problems(setting)
-    name, _, rest = problem.partition(": ")
-    assert name == setting.partition("=")[0]
-    assert re.fullmatch(r".* is not allowed \(from --set\); (.*)", rest).group(1) == expected  # type: ignore[union-attr]
+    assert problem.startswith(f"{setting.partition('=')[0]}: ")
+    assert problem.partition(" is not allowed (from --set); ")[2] == expected
 
 
 @pytest.mark.parametrize(
@@ -431,8 +430,8 @@ def test_addresses(text: str, address: Address) -> None:
     [
         "", ":", "8080", "localhost", "localhost:", "localhost:x", "localhost:-1", "localhost:65536",
         "localhost:\u0662", "localhost: 80", " localhost:80", "local host:80", "-a:80", "a..b:80", "a/b:80",
-        "1.2.3:80", "256.1.1.1:80", "::1:80", "[::1]", "[::1]80", "[::g]:80", "[127.0.0.1]:80", "[]:80", ":80",
-        "*:80", "caf\u00e9:80", "a:80\n", "x" * 254 + ":80", "user@host:80",
+        "1.2.3:80", "256.1.1.1:80", "::1:80", "[::1]", "[::1]80", "[::g]:80", "[127.0.0.1]:80", "[]:80",
+        ":80", "*:80", "caf\u00e9:80", "a:80\n", "x" * 254 + ":80", "user@host:80",
     ],
 )  # fmt: skip
 def test_what_is_no_address(text: str) -> None:
