@@ -30,7 +30,7 @@ cdef class Writer:
     cdef readonly double paused_at
     cdef bint queued
     cdef bint blocking
-    cdef object owner
+    cdef readonly object owner
     cdef object transport
     cdef list replies
     cdef Py_ssize_t reply_bytes

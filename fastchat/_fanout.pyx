@@ -166,8 +166,15 @@ cdef class Writer:
         return subscription
 
     def flush(self):
-        """Writes what waits, replies first, as far as the transport takes it. Returns whether all of it went."""
-        return not self.fanout.flush(self) and self.replies is None and not self.paused
+        """Writes what waits now instead of with the tick, replies first, as far as the transport takes it."""
+        self.fanout.flush(self)
+
+    def finish(self):
+        """Hands the waiting replies to the transport, paused or not: for the last words before it is closed."""
+        if self.replies is not None:
+            self.fanout.transmit(self, self.replies)
+            self.replies = None
+            self.reply_bytes = 0
 
     def close(self):
         """Ends every subscription and drops what waits; the transport is the caller's. May be called again."""

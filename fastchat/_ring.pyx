@@ -79,9 +79,9 @@ cdef class Profile:
         self.set_watermarks(high_water_bytes, low_water_bytes)
 
     def set_watermarks(self, Py_ssize_t high_water_bytes, Py_ssize_t low_water_bytes):
-        """Takes effect with the next write of every connection. Raises ValueError unless 0 < low < high."""
-        if not 0 < low_water_bytes < high_water_bytes:
-            raise ValueError(f"watermarks must be 0 < low < high, got {low_water_bytes} and {high_water_bytes}")
+        """Takes effect with the next write of every connection. Raises ValueError unless 0 <= low < high."""
+        if not 0 <= low_water_bytes < high_water_bytes:
+            raise ValueError(f"watermarks must be 0 <= low < high, got {low_water_bytes} and {high_water_bytes}")
         self.high_water_bytes = high_water_bytes
         self.low_water_bytes = low_water_bytes
 

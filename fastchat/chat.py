@@ -1,0 +1,102 @@
+"""What all connections of one server share, and who they are. Pure: no sockets, clock or await."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from fastchat._fanout import Writer
+from fastchat._ring import Profile
+from fastchat.dialects import JsonDialect, encode_event
+from fastchat.rooms import CallLater, Hub
+from fastchat.session import Limits
+
+
+class Member(Protocol):
+    """A connection, as the server sees it."""
+
+    opened_at: float
+    """When it was opened, in seconds of the chat's clock."""
+    writer: Writer
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the client has said hello."""
+
+    def end(self, code: int, reason: str, reconnect_after_ms: int | None = None) -> None:
+        """Says good-bye and closes once the transport has taken it."""
+
+    def abort(self) -> None:
+        """Closes at once."""
+
+
+class Profiles:
+    """How each listener's connections are written to."""
+
+    websocket: Profile
+    line: Profile
+    text: Profile
+    json_websocket: JsonDialect
+    json_line: JsonDialect
+
+    def __init__(self, websocket: tuple[int, int], line: tuple[int, int]) -> None:
+        """Profiles with these (high, low) watermarks in bytes."""
+        self.websocket = Profile("websocket", "websocket", *websocket)
+        self.line = Profile("line", "lines", *line)
+        self.text = Profile("text", encode_event, *line)
+        self.json_websocket = JsonDialect(self.websocket)
+        self.json_line = JsonDialect(self.line)
+
+    def set_watermarks(self, websocket: tuple[int, int], line: tuple[int, int]) -> None:
+        """Changes the (high, low) watermarks in bytes of every connection there is."""
+        self.websocket.set_watermarks(*websocket)
+        self.line.set_watermarks(*line)
+        self.text.set_watermarks(*line)
+
+
+class Census:
+    """Counts the connections, and says who may not come in. 0 means no limit."""
+
+    def __init__(self, connections: int, per_address: int) -> None:
+        self._limit = connections
+        self._limit_per_address = per_address
+        self._by_address: Counter[str] = Counter()
+        self.members: set[Member] = set()
+
+    def refusal(self, address: str) -> str | None:
+        """Why one more connection from this address is too many; None when it is welcome."""
+        if self._limit and len(self.members) >= self._limit:
+            return f"the server has {self._limit} connections, as many as it may; come back later"
+        if self._limit_per_address and self._by_address[address] >= self._limit_per_address:
+            return f"there are {self._limit_per_address} connections from {address}; close one first"
+        return None
+
+    def add(self, connection: Member, address: str) -> None:
+        """Counts a connection that is open."""
+        self.members.add(connection)
+        self._by_address[address] += 1
+
+    def discard(self, connection: Member, address: str) -> None:
+        """Forgets a connection; does nothing when it is not counted."""
+        if connection not in self.members:
+            return
+        self.members.discard(connection)
+        self._by_address[address] -= 1
+        if not self._by_address[address]:
+            del self._by_address[address]
+
+
+@dataclass(slots=True)
+class Chat:
+    """The parts that a connection needs of its server; ``clock`` in seconds, ``wall_ms`` since 1970."""
+
+    hub: Hub
+    profiles: Profiles
+    limits: Limits
+    census: Census
+    lobby: str
+    server: str
+    banner_after_s: float
+    clock: Callable[[], float]
+    wall_ms: Callable[[], int]
+    call_later: CallLater

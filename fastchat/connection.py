@@ -1,0 +1,190 @@
+"""Between an edge and a session: what arrives, what has to wait, how it ends. No sockets of its own.
+
+A connection is the ``Handler`` of its stream and the ``Peer`` of its session. It reads a command only when the
+answer has somewhere to go: while replies pile up, or while a person's lines come faster than they may, the
+stream is paused.
+"""
+
+from fastchat._fanout import Writer
+from fastchat._ring import Profile
+from fastchat.chat import Chat
+from fastchat.dialects import Dialect, TextDialect
+from fastchat.messages import Code, Reply, WireError, bye, dumps
+from fastchat.protocols.stream import Stream
+from fastchat.session import Session, State
+
+BANNER = dumps(
+    {
+        "type": "banner",
+        "text": "This is fastchat. Type a line and press Enter to chat, /help for help. Programs send JSON.",
+    }
+)
+
+
+class Connection:
+    """One client. MUST be given to exactly one stream."""
+
+    __slots__ = ("_chat", "_dialect", "_ending", "_stream", "_throttled", "opened_at", "session", "writer")
+
+    writer: Writer
+    session: Session
+    _dialect: Dialect
+    _stream: Stream
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+        self._ending = False
+        self._throttled = False
+        self.opened_at = chat.clock()
+
+    # Handler: called by the stream
+
+    def on_open(self, stream: Stream) -> None:
+        """Takes the stream; commands come next."""
+        self._stream = stream
+        self._chat.census.add(self, stream.peer_address)
+
+    def _speak(self, dialect: Dialect, profile: Profile) -> None:
+        """Decides what is spoken here, which opens the session."""
+        self._dialect = dialect
+        self.writer = Writer(self._chat.hub.fanout, profile, self._stream.transport, self)
+        self.session = Session(self._chat.hub, self, self._chat.limits, self._chat.server, self.opened_at)
+
+    def on_message(self, payload: bytes, text: bool) -> None:
+        """Carries out what one message or line says; text and binary messages count the same."""
+        if self._ending:
+            return
+        now = self._chat.clock()
+        try:
+            for command in self._dialect.parse(payload):
+                self.session.receive(command, now, self._chat.wall_ms())
+        except WireError as error:
+            self.session.refuse(error)
+        if self.writer.would_block():
+            self._stream.pause_reading()
+        elif self._dialect.patient and (wait_s := self.session.wait_s(now)) > 0:
+            self._throttled = True
+            self._stream.pause_reading()
+            self._chat.call_later(wait_s, self._on_throttle_over)
+
+    def on_oversize(self, limit: int) -> None:
+        """A line was too long and has been skipped."""
+        if not self._ending:
+            message = f"that line is longer than {limit} bytes, so it was not read"
+            self.session.refuse(WireError(Code.TOO_LARGE, message))
+
+    def on_pause_writing(self) -> None:
+        """The socket takes no more for now."""
+        self.writer.pause()
+
+    def on_resume_writing(self) -> None:
+        """The socket has taken everything."""
+        self.writer.resume()
+
+    def on_close(self, code: int, reason: str) -> None:
+        """The stream is gone."""
+        self.session.close()
+        self.writer.close()
+        self._chat.census.discard(self, self._stream.peer_address)
+
+    # Peer: called by the session
+
+    @property
+    def echo(self) -> bool:
+        """Whether this client wants its own messages back as events."""
+        return self._dialect.echo
+
+    def reply(self, reply: Reply) -> None:
+        """Sends a reply to this client, before any later event."""
+        if data := self._dialect.encode(reply):
+            self.writer.write(data)
+
+    # Pacing
+
+    def on_writable(self) -> None:
+        """The writer has room again (see ``Writer``)."""
+        if not (self._throttled or self._ending):
+            self._stream.resume_reading()
+
+    def _on_throttle_over(self) -> None:
+        self._throttled = False
+        if not (self._ending or self.writer.closed or self.writer.would_block()):
+            self._stream.resume_reading()
+
+    # The end
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the client has said hello."""
+        return self.session.state is not State.NEW
+
+    def end(self, code: int, reason: str, reconnect_after_ms: int | None = None) -> None:
+        """Says ``bye`` with the cursors to come back with, and closes once the transport has sent everything."""
+        if self._ending or self.writer.closed:
+            return
+        self._ending = True
+        self.writer.flush()
+        cursors = self.session.cursors()
+        self.session.close()
+        self.reply(bye(code, reason, reconnect_after_ms, cursors))
+        self.writer.finish()
+        self._stream.close(code, reason)
+
+    def abort(self) -> None:
+        """Closes at once; what was not sent is lost."""
+        self._stream.abort()
+
+
+class WebSocketConnection(Connection):
+    """A client at ``/ws``: JSON in messages."""
+
+    __slots__ = ()
+
+    def on_open(self, stream: Stream) -> None:
+        """Takes the stream; JSON is all that is spoken here."""
+        super().on_open(stream)
+        self._speak(self._chat.profiles.json_websocket, self._chat.profiles.websocket)
+
+
+class LineConnection(Connection):
+    """A client of the line port: its first byte tells a program (JSON) from a person (text)."""
+
+    __slots__ = ("_undecided",)
+
+    def on_open(self, stream: Stream) -> None:
+        """Takes the stream, and greets whoever stays silent: it may be a person who wonders what this is."""
+        super().on_open(stream)
+        self._undecided = True
+        self._speak(self._chat.profiles.json_line, self._chat.profiles.line)
+        if self._chat.banner_after_s:
+            self._chat.call_later(self._chat.banner_after_s, self._greet)
+
+    def _greet(self) -> None:
+        if self._undecided and not self._ending:
+            self.writer.write(self._chat.profiles.line.encode(BANNER))
+
+    def on_message(self, payload: bytes, text: bool) -> None:
+        """As ``Connection.on_message``, after the first line has told what is spoken."""
+        if self._undecided:
+            self._decide(payload)
+        super().on_message(payload, text)
+
+    def _decide(self, first_line: bytes) -> None:
+        self._undecided = False
+        if first_line.startswith(b"{"):
+            return
+        person = TextDialect(self._chat.lobby, self._say, self._quit)
+        self.writer.close()
+        self._speak(person, self._chat.profiles.text)
+
+    def _say(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    def _quit(self) -> None:
+        self.end(1000, "you asked for it")
+
+    def on_oversize(self, limit: int) -> None:
+        """As ``Connection.on_oversize``; what begins with such a line is no program."""
+        if self._undecided:
+            self._decide(b"")
+        super().on_oversize(limit)

@@ -1,0 +1,257 @@
+"""Plain text, for a person with ``nc`` or telnet. Pure: no sockets, clock or await.
+
+A line is a message to the current room, or a command that begins with ``/``. Others' messages arrive as
+``[lobby] alice: hi``, everything else that the server says begins with ``*``.
+"""
+
+from collections.abc import Callable, Sequence
+
+import orjson
+
+from fastchat.messages import Code, Command, Reply, WireError
+
+HELP = """\
+* Type a line and press Enter: everyone in the room reads it.
+*   /nick NAME      be called NAME
+*   /join ROOM      enter a room, or talk in another one you are in
+*   /leave          leave the room
+*   /who            who is here
+*   /rooms          which rooms there are
+*   /history [N]    the last N messages
+*   /quit           good-bye
+* A message that begins with / is written with two: //shrug
+"""
+
+# RFC 854: what a telnet client may send between the characters, and what no terminal may be sent.
+_TELNET_COMMAND = 0xFF
+_BIDI_CONTROLS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_CONTROLS = [*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), *_BIDI_CONTROLS]
+_CLEANED = str.maketrans(dict.fromkeys(_CONTROLS, "") | {"\t": " "})
+
+
+def clean(text: str) -> str:
+    """The text without control characters: no escape sequence passes from one terminal to another."""
+    return text.translate(_CLEANED)
+
+
+def encode_event(body: bytes) -> bytes:
+    """An event's JSON as lines of text; empty for events that a person need not see."""
+    event = orjson.loads(body)
+    show = _EVENTS.get(event["type"])
+    return _lines(show(event)) if show else b""
+
+
+def _lines(lines: Sequence[str]) -> bytes:
+    return b"".join(clean(line).encode() + b"\n" for line in lines)
+
+
+def _show_message(event: Reply) -> Sequence[str]:
+    prefix = f"[{event['room']}] {event['from']}: "
+    return [prefix + line for line in event["text"].splitlines()] or [prefix]
+
+
+def _show_presence(event: Reply) -> Sequence[str]:
+    return [
+        f"* {', '.join(names)} {verb} {event['room']}"
+        for names, verb in ((event["joined"], "joined"), (event["left"], "left"))
+        if names
+    ]
+
+
+def _show_lagged(event: Reply) -> Sequence[str]:
+    return [f"* [{event['room']}] {event['missed']} messages were missed: they came faster than you read"]
+
+
+_EVENTS: dict[str, Callable[[Reply], Sequence[str]]] = {
+    "message": _show_message,
+    "presence": _show_presence,
+    "lagged": _show_lagged,
+}
+
+
+class TextDialect:
+    """One person's conversation: remembers the current room and says things in words.
+
+    ``say(bytes)`` writes to the person, ``quit()`` ends the connection.
+    """
+
+    __slots__ = ("_lobby", "_quit", "_room", "_rooms", "_say", "_user")
+
+    echo = False
+    patient = True
+
+    def __init__(self, lobby: str, say: Callable[[bytes], None], quit: Callable[[], None]) -> None:
+        self._lobby = lobby
+        self._say = say
+        self._quit = quit
+        self._user = ""
+        self._room = ""
+        self._rooms: list[str] = []
+
+    def parse(self, payload: bytes) -> Sequence[Command]:
+        """The commands in one line; the first line also says hello. Raises WireError."""
+        try:
+            line = clean(_without_telnet(payload).decode())
+        except UnicodeDecodeError:
+            raise WireError(Code.BAD_FIELD, "that was not UTF-8 text, so it was not sent") from None
+        word, _, rest = line.partition(" ")
+        if word == "/nick" and not self._user:
+            return self._nick(rest.strip())
+        commands: list[Command] = []
+        if not self._user:
+            commands += [{"type": "hello"}, {"type": "join", "room": self._lobby}]
+        if line.startswith("/") and not line.startswith("//"):
+            run = _COMMANDS.get(word)
+            if run is None:
+                raise WireError(Code.UNKNOWN_TYPE, f"there is no command {word}; /help lists them")
+            commands += run(self, rest.strip())
+        elif line.strip():
+            text = line.removeprefix("/") if line.startswith("//") else line
+            commands.append({"type": "send", "room": self._here(not self._user), "text": text})
+        return commands
+
+    def _here(self, newcomer: bool = False) -> str:
+        room = self._lobby if newcomer else self._room
+        if not room:
+            raise WireError(Code.NOT_JOINED, f"you are in no room; /join {self._lobby}")
+        return room
+
+    def _nick(self, name: str) -> list[Command]:
+        if not name:
+            raise WireError(Code.BAD_FIELD, "say which name: /nick alice")
+        commands: list[Command] = [{"type": "hello", "user": name}]
+        if not self._user:
+            commands.append({"type": "join", "room": self._lobby, "ref": _FOLLOWS_HELLO})
+        return commands
+
+    def _join(self, room: str) -> list[Command]:
+        room = room.removeprefix("#")
+        if room in self._rooms:
+            self._room = room
+            self._say(_lines([f"* you are talking in {room} now"]))
+            return []
+        if not room:
+            raise WireError(Code.BAD_FIELD, "say which room: /join games")
+        return [{"type": "join", "room": room}]
+
+    def _leave(self, room: str) -> list[Command]:
+        return [{"type": "leave", "room": room or self._here()}]
+
+    def _who(self, room: str) -> list[Command]:
+        return [{"type": "members", "room": room or self._here(not self._user)}]
+
+    def _list_rooms(self, rest: str) -> list[Command]:
+        return [{"type": "rooms"}]
+
+    def _history(self, count: str) -> list[Command]:
+        if count and not (count.isascii() and count.isdigit() and int(count)):
+            raise WireError(Code.BAD_FIELD, "say how many messages: /history 20")
+        return [{"type": "history", "room": self._here(not self._user), "limit": int(count or 20)}]
+
+    def _help(self, rest: str) -> list[Command]:
+        self._say(HELP.encode())
+        return []
+
+    def _end(self, rest: str) -> list[Command]:
+        self._quit()
+        return []
+
+    # Replies
+
+    def encode(self, reply: Reply) -> bytes:
+        """The reply in words; empty where there is nothing to say."""
+        show = _REPLIES.get(reply["type"])
+        return _lines(show(self, reply)) if show else encode_event(orjson.dumps(reply))
+
+    def _show_welcome(self, reply: Reply) -> Sequence[str]:
+        newcomer = not self._user
+        self._user = reply["user"]
+        if newcomer:
+            return [f"* Welcome, {self._user}! Type to talk, /nick NAME to change your name, /help for more."]
+        return [f"* you are {self._user} now"]
+
+    def _show_joined(self, reply: Reply) -> Sequence[str]:
+        self._room = reply["room"]
+        self._rooms.append(self._room)
+        count = reply["members"]
+        people = "nobody else" if count == 1 else "one other" if count == 2 else f"{count - 1} others"
+        earlier = f"; /history shows what was said ({reply['head']} messages)" if reply["head"] else ""
+        return [f"* you are in {self._room} with {people}{earlier}"]
+
+    def _show_left(self, reply: Reply) -> Sequence[str]:
+        left = reply["room"]
+        self._rooms.remove(left)
+        if self._room == left:
+            self._room = self._rooms[-1] if self._rooms else ""
+        where = f"you are talking in {self._room} now" if self._room else "you are in no room"
+        return [f"* you left {left}; {where}"]
+
+    def _show_members(self, reply: Reply) -> Sequence[str]:
+        names = ", ".join(reply["members"])
+        more = reply["count"] - len(reply["members"])
+        return [f"* in {reply['room']}: {names}" + (f" and {more} more" if more else "")]
+
+    def _show_rooms(self, reply: Reply) -> Sequence[str]:
+        return [
+            f"* {room['room']}: {room['members']} here, {room['head']} messages" + (" (you too)" if room["joined"] else "")
+            for room in reply["rooms"]
+        ]
+
+    def _show_history(self, reply: Reply) -> Sequence[str]:
+        events: list[Reply] = orjson.loads(orjson.dumps(reply["messages"]))
+        lines = [line for event in events for line in _show_message(event)]
+        return lines or [f"* nothing has been said in {reply['room']} yet"]
+
+    def _show_error(self, reply: Reply) -> Sequence[str]:
+        if reply.get("ref") == _FOLLOWS_HELLO:
+            return []  # the name was refused, which has been said
+        return [f"* {reply['message']}"]
+
+    def _show_bye(self, reply: Reply) -> Sequence[str]:
+        return [f"* Good-bye: {reply['reason']}."]
+
+    def _show_nothing(self, reply: Reply) -> Sequence[str]:
+        return []
+
+
+_FOLLOWS_HELLO = "after hello"
+
+_COMMANDS: dict[str, Callable[[TextDialect, str], list[Command]]] = {
+    "/nick": TextDialect._nick,
+    "/join": TextDialect._join,
+    "/leave": TextDialect._leave,
+    "/who": TextDialect._who,
+    "/rooms": TextDialect._list_rooms,
+    "/history": TextDialect._history,
+    "/help": TextDialect._help,
+    "/quit": TextDialect._end,
+}
+
+_REPLIES: dict[str, Callable[[TextDialect, Reply], Sequence[str]]] = {
+    "welcome": TextDialect._show_welcome,
+    "joined": TextDialect._show_joined,
+    "left": TextDialect._show_left,
+    "members": TextDialect._show_members,
+    "rooms": TextDialect._show_rooms,
+    "history": TextDialect._show_history,
+    "error": TextDialect._show_error,
+    "bye": TextDialect._show_bye,
+    "sent": TextDialect._show_nothing,
+    "pong": TextDialect._show_nothing,
+}
+
+
+def _without_telnet(line: bytes) -> bytes:
+    """The line without a telnet client's option negotiation (RFC 854): IAC, a verb, an option."""
+    if _TELNET_COMMAND not in line:
+        return line
+    kept = bytearray()
+    i = 0
+    while i < len(line):
+        if line[i] != _TELNET_COMMAND:
+            kept.append(line[i])
+            i += 1
+        else:
+            verb = line[i + 1] if i + 1 < len(line) else 0
+            i += 3 if 0xFB <= verb <= 0xFE else 2
+    return bytes(kept)

@@ -1,0 +1,260 @@
+"""The wire contract: commands, replies and events, codes. Pure: no sockets, clock or await.
+
+Everything that passes between a client and the server is a JSON object with a ``type``. What a client may send
+is the table ``COMMANDS``; everything the server sends is made by the functions ``encode_*`` and ``*_reply``.
+Protocol version 1; docs/protocol.md is its prose, docs/asyncapi.yaml its schema.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Any
+
+import orjson
+
+PROTOCOL_VERSION = 1
+SUBPROTOCOL = "fastchat.v1"
+
+NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,31}"
+ROOM_PATTERN = "[a-z0-9][a-z0-9._-]{0,63}"
+SEQ_MAX = 2**53 - 1  # the largest integer that every JSON reader keeps exact
+ID_LENGTH_MAX = 64
+
+_name = re.compile(NAME_PATTERN).fullmatch
+_room = re.compile(ROOM_PATTERN).fullmatch
+
+
+class Code(StrEnum):
+    """What went wrong with one command; the connection lives."""
+
+    BAD_JSON = "bad_json"
+    BAD_FIELD = "bad_field"
+    UNKNOWN_TYPE = "unknown_type"
+    TOO_LARGE = "too_large"
+    NOT_WELCOME = "not_welcome"
+    NAME_TAKEN = "name_taken"
+    NOT_JOINED = "not_joined"
+    ALREADY_JOINED = "already_joined"
+    NO_SUCH_ROOM = "no_such_room"
+    TOO_MANY_ROOMS = "too_many_rooms"
+    TOO_MANY_CONNECTIONS = "too_many_connections"
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"
+
+
+class Close(IntEnum):
+    """Why the server ends a connection: 4000–4499 come back, 4500–4999 don't."""
+
+    RESTART = 1012
+    SLOW_READER = 4000
+    HELLO_TIMEOUT = 4001
+    TOO_MANY_CONNECTIONS = 4002
+
+
+class WireError(Exception):
+    """A command that cannot be carried out; becomes an ``error`` reply."""
+
+    def __init__(
+        self, code: Code, message: str, *, field: str | None = None, retry_after_ms: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.field = field
+        self.retry_after_ms = retry_after_ms
+
+
+# Fields: a check returns what is wrong with a value, or None.
+
+Check = Callable[[Any], str | None]
+
+
+def _check_room(value: Any) -> str | None:
+    if type(value) is str and _room(value):
+        return None
+    return f"must be a string that matches {ROOM_PATTERN}"
+
+
+def _check_name(value: Any) -> str | None:
+    if type(value) is str and _name(value):
+        return None
+    return "must be 1 to 32 ASCII letters, digits, '.', '_' or '-', the first a letter or digit"
+
+
+def _check_seq(value: Any) -> str | None:
+    if type(value) is int and 0 <= value <= SEQ_MAX:
+        return None
+    return "must be an integer from 0 to 2^53 - 1"
+
+
+def _check_limit(value: Any) -> str | None:
+    if type(value) is int and value >= 1:
+        return None
+    return "must be an integer of at least 1"
+
+
+def _check_id(value: Any) -> str | None:
+    if type(value) is str and 1 <= len(value) <= ID_LENGTH_MAX:
+        return None
+    return f"must be a string of 1 to {ID_LENGTH_MAX} characters"
+
+
+def _check_text(value: Any) -> str | None:
+    if type(value) is str and value:
+        return None
+    return "must be a string that is not empty"
+
+
+def _check_object(value: Any) -> str | None:
+    return None if type(value) is dict else "must be an object"
+
+
+def _check_ref(value: Any) -> str | None:
+    if type(value) is str and len(value) <= ID_LENGTH_MAX:
+        return None
+    if type(value) is int and -SEQ_MAX <= value <= SEQ_MAX:
+        return None
+    return f"must be a string of at most {ID_LENGTH_MAX} characters or an integer within ±(2^53 - 1)"
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The fields of one command beside ``type`` and ``ref``."""
+
+    required: Mapping[str, Check]
+    optional: Mapping[str, Check]
+
+
+COMMANDS: Mapping[str, Fields] = {
+    "hello": Fields({}, {"user": _check_name}),
+    "join": Fields({"room": _check_room}, {"after": _check_seq, "epoch": _check_id}),
+    "leave": Fields({"room": _check_room}, {}),
+    "send": Fields({"room": _check_room, "text": _check_text}, {"id": _check_id, "data": _check_object}),
+    "members": Fields({"room": _check_room}, {}),
+    "rooms": Fields({}, {}),
+    "history": Fields(
+        {"room": _check_room}, {"before": _check_seq, "after": _check_seq, "limit": _check_limit}
+    ),
+    "typing": Fields({"room": _check_room}, {}),
+    "ping": Fields({}, {}),
+}
+
+Command = dict[str, Any]
+Reply = dict[str, Any]
+
+
+def parse_object(raw: bytes) -> Command:
+    """One JSON object with no key twice. Raises WireError."""
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise WireError(Code.BAD_JSON, f"not JSON: {error}") from None
+    if type(value) is not dict:
+        raise WireError(Code.BAD_JSON, "a command is a JSON object, like {\"type\":\"ping\"}")
+    # orjson keeps the last of two equal keys. With as many colons as keys there can be no second one.
+    if raw.count(b":") != len(value):
+        _refuse_duplicates(raw)
+    return value
+
+
+def _refuse_duplicates(raw: bytes) -> None:
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        seen = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise WireError(Code.BAD_FIELD, f"{key} is there twice", field=key)
+            seen.add(key)
+
+    try:
+        json.loads(raw, object_pairs_hook=check, parse_int=str, parse_float=str)
+    except RecursionError:
+        raise WireError(Code.BAD_JSON, "the JSON is nested too deeply") from None
+
+
+def check_command(command: Command) -> None:
+    """Checks the type and the form of every known field. Raises WireError; unknown fields are let pass."""
+    ref = command.get("ref")
+    if ref is not None and (problem := _check_ref(ref)):
+        del command["ref"]
+        raise _bad_field("ref", problem)
+    kind = command.get("type")
+    fields = COMMANDS.get(kind) if type(kind) is str else None
+    if fields is None:
+        if type(kind) is not str:
+            raise _bad_field("type", f"must be one of {', '.join(COMMANDS)}")
+        raise WireError(
+            Code.UNKNOWN_TYPE, f"unknown type {kind[:64]!r}; use one of {', '.join(COMMANDS)}", field="type"
+        )
+    for name, check in fields.required.items():
+        if name not in command:
+            raise _bad_field(name, "is missing")
+        if problem := check(command[name]):
+            raise _bad_field(name, problem)
+    for name, check in fields.optional.items():
+        if name in command and (problem := check(command[name])):
+            raise _bad_field(name, problem)
+
+
+def _bad_field(name: str, problem: str) -> WireError:
+    return WireError(Code.BAD_FIELD, f"{name} {problem}", field=name)
+
+
+# Replies and events
+
+dumps = orjson.dumps
+
+
+def error_reply(error: WireError, ref: str | int | None) -> Reply:
+    """An ``error``, with ``field``, ``ref`` and ``retry_after_ms`` where there are any."""
+    reply: Reply = {"type": "error", "code": error.code.value, "message": error.message}
+    if error.field is not None:
+        reply["field"] = error.field
+    if error.retry_after_ms is not None:
+        reply["retry_after_ms"] = error.retry_after_ms
+    if ref is not None:
+        reply["ref"] = ref
+    return reply
+
+
+def encode_message(
+    room: str, seq: int, author: str, at_ms: int, text: str, id: str | None, data: Mapping[str, Any] | None
+) -> bytes:
+    """A ``message`` event of the log; ``at_ms`` is milliseconds since 1970."""
+    event: dict[str, Any] = {"type": "message", "room": room, "seq": seq}
+    if id is not None:
+        event["id"] = id
+    event["from"] = author
+    event["at"] = at_ms
+    event["text"] = text
+    if data is not None:
+        event["data"] = data
+    return dumps(event)
+
+
+def encode_presence(room: str, joined: list[str], left: list[str], members: int) -> bytes:
+    """Who came and went since the last ``presence`` event, and how many are there now."""
+    return dumps({"type": "presence", "room": room, "joined": joined, "left": left, "members": members})
+
+
+def encode_typing(room: str, author: str) -> bytes:
+    """Somebody is writing a message; not in the log."""
+    return dumps({"type": "typing", "room": room, "from": author})
+
+
+def encode_lagged(room: str, first: int, last: int) -> bytes:
+    """The events ``first`` … ``last`` are gone: the reader was too slow, or returned too late."""
+    return dumps({"type": "lagged", "room": room, "from": first, "to": last, "missed": last - first + 1})
+
+
+def bye(
+    code: int, reason: str, reconnect_after_ms: int | None = None, cursors: Mapping[str, int] | None = None
+) -> Reply:
+    """Announces a close; ``cursors`` are the ``after`` values to come back with."""
+    reply: Reply = {"type": "bye", "code": code, "reason": reason}
+    if reconnect_after_ms is not None:
+        reply["reconnect_after_ms"] = reconnect_after_ms
+    if cursors is not None:
+        reply["cursors"] = dict(cursors)
+    return reply

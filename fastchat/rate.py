@@ -1,0 +1,31 @@
+"""A token bucket. Pure: no sockets, clock or await."""
+
+
+class TokenBucket:
+    """Lets ``rate_per_s`` things happen per second on average, and ``burst`` at once. Rate 0: no limit."""
+
+    __slots__ = ("_burst", "_filled_at", "_rate_per_s", "_tokens")
+
+    def __init__(self, rate_per_s: float, burst: int, now: float) -> None:
+        self._rate_per_s = rate_per_s
+        self._burst = burst
+        self._tokens = float(burst)
+        self._filled_at = now
+
+    def take(self, now: float) -> float:
+        """Takes one token and returns 0, or takes none and returns the seconds until there is one."""
+        if not self._rate_per_s:
+            return 0.0
+        wait_s = self.wait_s(now)
+        if wait_s <= 0:
+            self._tokens -= 1
+            return 0.0
+        return wait_s
+
+    def wait_s(self, now: float) -> float:
+        """The seconds until there is a token; 0 when there is one."""
+        if not self._rate_per_s:
+            return 0.0
+        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate_per_s)
+        self._filled_at = now
+        return max(0.0, (1 - self._tokens) / self._rate_per_s)

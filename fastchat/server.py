@@ -1,0 +1,264 @@
+"""The server: wiring, lifecycle, drain. Everything below gets what it needs from here."""
+
+import asyncio
+import contextlib
+import functools
+import gc
+import importlib.metadata
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from fastchat import log
+from fastchat._fanout import Fanout
+from fastchat.chat import Census, Chat, Profiles
+from fastchat.config import Address, ConfigError, Settings, changes, is_live
+from fastchat.connection import LineConnection, WebSocketConnection
+from fastchat.messages import Close, encode_lagged
+from fastchat.protocols.http import HttpProtocol
+from fastchat.protocols.keepalive import KeepAlive
+from fastchat.protocols.line import LineProtocol
+from fastchat.protocols.websocket import WebSocketProtocol
+from fastchat.rooms import Hub, RoomSettings
+from fastchat.session import Limits
+from fastchat.sockets import bound_address, limit_kernel_buffer, listen
+from fastchat.store import open_store
+from fastchat.web.app import HealthReport, create_app
+
+VERSION = importlib.metadata.version("fastchat-server")
+ENDED_PER_TURN = 200  # connections that are told good-bye between two turns of the loop
+KEEP_ALIVE_S = 5  # how long an HTTP connection may wait for its next request
+
+logger = log.get_logger(__name__)
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn's server under our own lifecycle: signals are the whole process's business, not its."""
+
+    async def start(self, listener: socket.socket) -> None:
+        """Begins to accept."""
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.startup(sockets=[listener])
+        self._ticking = asyncio.create_task(self.main_loop())
+
+    def stop_accepting(self) -> None:
+        """Closes the listening socket; connections live on."""
+        for server in self.servers:
+            server.close()
+
+    async def stop(self) -> None:
+        """Ends what is still open."""
+        self.should_exit = True
+        await self._ticking
+        await self.shutdown()
+
+
+class Server:
+    """One fastchat server in one event loop.
+
+    ``reload`` reads the settings again for ``apply_reload`` and raises ConfigError where they are wrong.
+    """
+
+    def __init__(self, settings: Settings, reload: Callable[[], Settings] | None = None) -> None:
+        self.settings = settings
+        self._reload = reload
+        self._started_at = time.monotonic()
+        self._draining = False
+        self._line_server: asyncio.Server | None = None
+        self._listeners: dict[str, socket.socket] = {}
+
+    async def start(self) -> dict[str, str]:
+        """Begins to listen; returns the addresses really bound by the name of the listener, "http" and "line".
+
+        Raises StartError when an address cannot be had.
+        """
+        self._listen()
+        loop = asyncio.get_running_loop()
+        self.chat = self._build_chat(loop)
+        self._keep_alive = self._build_keep_alive(loop)
+        await self._start_http()
+        if "line" in self._listeners:
+            self._line_server = await loop.create_server(self._accept_line, sock=self._listeners["line"])
+        self._housekeeping = asyncio.create_task(self._keep_house())
+        # What lives now lives until the end: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        return {name: bound_address(listener) for name, listener in self._listeners.items()}
+
+    def _listen(self) -> None:
+        settings, send_buffer = self.settings, self.settings.fanout.send_buffer_bytes
+        try:
+            low = settings.fanout.watermarks("websocket")[1]
+            self._listeners["http"] = listen(settings.http.listen, "http.listen", "--http", low, send_buffer)
+            if isinstance(settings.line.listen, Address):
+                low = settings.fanout.watermarks("line")[1]
+                self._listeners["line"] = listen(settings.line.listen, "line.listen", "--line", low, send_buffer)
+        except BaseException:
+            for listener in self._listeners.values():
+                listener.close()
+            raise
+
+    def _build_chat(self, loop: asyncio.AbstractEventLoop) -> Chat:
+        settings = self.settings
+        fanout = Fanout(loop.call_soon, time.monotonic, encode_lagged, settings.fanout.slice_ms / 1000)
+        rooms = RoomSettings(
+            ring_bytes=settings.fanout.ring_bytes,
+            empty_kept=settings.rooms.empty_kept,
+            presence_interval_s=settings.rooms.presence_interval_ms / 1000,
+            presence_names=settings.rooms.presence_names,
+        )
+        limits = Limits(
+            messages_per_s=settings.limits.messages_per_s,
+            burst=settings.limits.burst,
+            rooms_per_connection=settings.limits.rooms_per_connection,
+            text_bytes=settings.limits.text_bytes,
+            command_bytes=settings.limits.command_bytes,
+            history_page=settings.rooms.history_page,
+        )
+        self._store = open_store(settings.store.url)
+        return Chat(
+            hub=Hub(fanout, self._store, rooms, clock=time.monotonic, call_later=loop.call_later),
+            profiles=Profiles(settings.fanout.watermarks("websocket"), settings.fanout.watermarks("line")),
+            limits=limits,
+            census=Census(settings.limits.connections, settings.limits.connections_per_address),
+            lobby=settings.rooms.lobby,
+            server=f"fastchat/{VERSION}",
+            banner_after_s=settings.line.banner_after_ms / 1000,
+            clock=time.monotonic,
+            wall_ms=lambda: time.time_ns() // 1_000_000,
+            call_later=loop.call_later,
+        )
+
+    # Health
+
+    def health(self) -> HealthReport:
+        """The server's own account of itself."""
+        return HealthReport(
+            status="draining" if self._draining else "ok",
+            version=VERSION,
+            connections=len(self.chat.census.members),
+            rooms=len(self.chat.hub.rooms),
+            uptime_s=round(time.monotonic() - self._started_at, 3),
+        )
+
+    async def _keep_house(self) -> None:
+        """Once a second: sends readers away that stay stuck, and connections that never say hello."""
+        while True:
+            await asyncio.sleep(1)
+            fanout, limits = self.settings.fanout, self.settings.limits
+            if fanout.slow_reader == "disconnect":
+                timeout_s = fanout.slow_reader_timeout_s
+                reason = f"nothing could be sent for {timeout_s:g} s; come back and go on from the cursors"
+                for writer in self.chat.hub.fanout.overdue(timeout_s):
+                    writer.owner.end(Close.SLOW_READER, reason)
+            if limits.hello_timeout_s:
+                since = time.monotonic() - limits.hello_timeout_s
+                reason = f"no hello within {limits.hello_timeout_s:g} s"
+                for member in [*self.chat.census.members]:
+                    if member.opened_at < since and not member.greeted:
+                        member.end(Close.HELLO_TIMEOUT, reason)
+
+    # Reload
+
+    def apply_reload(self) -> None:
+        """Reads the settings again and applies [fanout]; settings that are wrong change nothing."""
+        assert self._reload is not None
+        try:
+            settings = self._reload()
+        except ConfigError as error:
+            for problem in error.problems:
+                logger.error("settings not reloaded", problem=problem)
+            return
+        changed = changes(self.settings, settings)
+        live = [name for name in changed if is_live(name)]
+        self.settings = self.settings.model_copy(update={"fanout": settings.fanout})
+        self._apply_fanout()
+        logger.info("settings reloaded", changed=live, need_a_restart=[n for n in changed if n not in live])
+
+    def _apply_fanout(self) -> None:
+        fanout, hub = self.settings.fanout, self.chat.hub
+        watermarks = {"http": fanout.watermarks("websocket"), "line": fanout.watermarks("line")}
+        self.chat.profiles.set_watermarks(watermarks["http"], watermarks["line"])
+        hub.fanout.slice_s = fanout.slice_ms / 1000
+        hub.set_ring_bytes(fanout.ring_bytes)
+        for name, listener in self._listeners.items():
+            limit_kernel_buffer(listener, watermarks[name][1], fanout.send_buffer_bytes)
+        for member in self.chat.census.members:
+            sock = member.writer.transport.get_extra_info("socket")
+            limit_kernel_buffer(sock, member.writer.profile.low_water_bytes, fanout.send_buffer_bytes)
+
+    # The end
+
+    async def stop(self) -> None:
+        """Stops accepting, says good-bye, waits at most ``drain_s`` for what is writable, and closes."""
+        self._draining = True
+        self._housekeeping.cancel()
+        self._http.stop_accepting()
+        if self._line_server is not None:
+            self._line_server.close()
+        members = self.chat.census.members
+        logger.info("draining", connections=len(members))
+        for i, (member, after_ms) in enumerate(self._good_byes()):
+            member.end(Close.RESTART, "the server restarts", after_ms)
+            if i % ENDED_PER_TURN == 0:
+                await asyncio.sleep(0)
+        deadline = time.monotonic() + self.settings.server.drain_s
+        while members and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        for member in [*members]:
+            member.abort()
+        self._keep_alive.stop()
+        await self._http.stop()
+        self._store.close()
+        logger.info("stopped")
+
+
+def run(
+    settings: Settings,
+    reload: Callable[[], Settings] | None = None,
+    ready_fd: int | None = None,
+    ready_file: Path | None = None,
+) -> int:
+    """Serves until SIGTERM or SIGINT; returns the exit code. Raises StartError."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(Server(settings, reload), ready_fd, ready_file))
+
+
+async def _serve(server: Server, ready_fd: int | None, ready_file: Path | None) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, server.apply_reload)
+    addresses = await server.start()
+    _announce(addresses, server.settings.store.url, ready_fd, ready_file)
+    await stopping.wait()
+    await server.stop()
+    return 0
+
+
+def _announce(addresses: dict[str, str], store: str, ready_fd: int | None, ready_file: Path | None) -> None:
+    """Prints the addresses, and writes them as JSON where a script waits for them."""
+    print(f"fastchat {VERSION} is ready")
+    print(f"  page       http://{addresses['http']}/")
+    print(f"  WebSocket  ws://{addresses['http']}/ws")
+    if "line" in addresses:
+        print(f"  lines      {addresses['line']}   (nc {addresses['line'].replace(':', ' ')})")
+    print(f"  store      {store}", flush=True)
+    ready = json.dumps({**addresses, "pid": os.getpid()}) + "\n"
+    if ready_fd is not None:
+        with open(ready_fd, "w") as stream:
+            stream.write(ready)
+    if ready_file is not None:
+        # In one step, so that nobody who waits for the file reads half of it.
+        partial = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
+        partial.write_text(ready)
+        partial.replace(ready_file)

@@ -1,0 +1,51 @@
+"""Listening sockets and what the kernel holds for each connection. Edge: opens sockets, reads nothing.
+
+A kernel that buffers megabytes for a reader that has stopped reading is memory too, and messages that lie there
+cannot be skipped any more. TCP_NOTSENT_LOWAT bounds what a socket takes beyond what is on its way: the low
+watermark. It is set on the listening socket, and accepted ones inherit it, as they do SO_SNDBUF.
+"""
+
+import socket
+
+from fastchat.config import Address
+from fastchat.errors import cannot_listen
+
+# Linux and macOS have it; the constant is in Python's socket module from 3.12 on.
+TCP_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if hasattr(socket, "TCP_INFO") else None)
+
+BACKLOG = 4096
+
+
+def listen(address: Address, setting: str, flag: str, low_water_bytes: int, send_buffer_bytes: int) -> socket.socket:
+    """A listening TCP socket. Raises StartError, which names the ``setting`` and the ``flag`` that changes it."""
+    try:
+        family, kind, protocol, _, target = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            limit_kernel_buffer(listener, low_water_bytes, send_buffer_bytes)
+            listener.bind(target)
+            listener.listen(BACKLOG)
+            listener.setblocking(False)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        raise cannot_listen(address, setting, flag, error) from None
+    return listener
+
+
+def limit_kernel_buffer(sock: socket.socket, low_water_bytes: int, send_buffer_bytes: int) -> None:
+    """Bounds the unsent bytes that the kernel takes, and its send buffer; 0 leaves either to the kernel."""
+    if low_water_bytes and TCP_NOTSENT_LOWAT is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, low_water_bytes)
+    if send_buffer_bytes:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+
+
+def bound_address(listener: socket.socket) -> str:
+    """Where it really listens, as HOST:PORT."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
