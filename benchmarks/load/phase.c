@@ -42,6 +42,7 @@ static void progress_reset(void) {
     for (int i = 0; i < connection_count; i++) {
         struct connection *connection = &connections[i];
         connection->received = connection->outstanding = 0;
+        if (connection->state == STATE_CLOSED) phase.closed++;
         if (connection->role == ROLE_SUBSCRIBER && connection->state == STATE_JOINED) subscribers_open++;
     }
     subscribers_at[0] = subscribers_open;

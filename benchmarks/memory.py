@@ -1,0 +1,120 @@
+"""The server's own memory: of idle connections, and of readers that never read."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+from .generator import Load, generator
+from .plan import Plan
+from .processes import read_anonymous_bytes, read_peak_bytes, reset_peak, settled_anonymous_bytes
+from .results import Figure
+from .servers import fastchat
+
+HIGH_WATER_BYTES = 65536
+RING_BYTES = 1 << 20
+CONNECTION_BYTES = 4096
+_SAMPLE_S = 0.02
+_FLOOD_WINDOW = 16
+
+
+def measure_idle(plan: Plan, rooms: int) -> Figure:
+    """Return bytes per idle WebSocket connection; what the first few cost once is not counted."""
+    values, faults = [], []
+    for _ in range(min(plan.rounds, 2)):
+        with fastchat() as server:
+            idle = {"seconds": 1, "rooms": rooms}
+            with generator(server, "ws", "idle", subscribers=plan.idle_warm_up, prefix="w", **idle):
+                before = settled_anonymous_bytes(server.pid)
+                with generator(
+                    server, "ws", "idle", subscribers=plan.idle_connections, prefix="i", **idle
+                ) as load:
+                    grown = settled_anonymous_bytes(server.pid) - before
+                    lost = load.run().closed
+        faults += [f"{lost} connections were lost"] if lost else []
+        values.append(grown / plan.idle_connections)
+        print(
+            f"    {plan.idle_connections:,} connections in {rooms} room(s): {values[-1]:,.0f} bytes each",
+            flush=True,
+        )
+    where = "one room" if rooms == 1 else f"{rooms} rooms"
+    return Figure(
+        f"idle WebSocket connection, all in {where}", values, CONNECTION_BYTES, False, "bytes", faults
+    )
+
+
+class _PeakMemory:
+    """Samples a process's anonymous memory while it is entered.
+
+    The kernel keeps a peak of the whole resident memory only; it is used to see what falls between samples.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._sample)
+        self._files_bytes = 0
+        self.before = 0
+        self.peak = 0
+
+    def __enter__(self) -> _PeakMemory:
+        self.before = self.peak = read_anonymous_bytes(self._pid)
+        reset_peak(self._pid)
+        self._files_bytes = read_peak_bytes(self._pid) - self.before
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self.peak = max(self.peak, read_peak_bytes(self._pid) - self._files_bytes)
+
+    def _sample(self) -> None:
+        while not self._over.wait(_SAMPLE_S):
+            self.peak = max(self.peak, read_anonymous_bytes(self._pid))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Flood:
+    load: Load
+    growth_bytes: int
+
+
+def _flood(plan: Plan, stuck: int) -> _Flood:
+    settings = (f"fanout.high_water_bytes={HIGH_WATER_BYTES}", f"fanout.ring_bytes={RING_BYTES}")
+    with fastchat(*settings) as server:
+        # One sender that waits for its healthy readers: what they are behind is never more than the window.
+        options = {"subscribers": plan.healthy_readers, "senders": 1, "stuck": stuck, "grace": 30}
+        options |= {"text_bytes": plan.flood_text_bytes, "window": _FLOOD_WINDOW, "lag": _FLOOD_WINDOW}
+        with generator(server, "line", "window", seconds=600, **options) as load:
+            settled_anonymous_bytes(server.pid)
+            with _PeakMemory(server.pid) as memory:
+                result = load.run(plan.flood_bytes // plan.flood_text_bytes)
+    flood = _Flood(result, memory.peak - memory.before)
+    print(
+        f"    {stuck:5} stuck readers: {result.sent * plan.flood_text_bytes / 1e6:,.0f} MB"
+        f" in {result.elapsed_s:.1f} s, memory grew by {flood.growth_bytes / 1e6:.1f} MB,"
+        f" healthy p50 {result.p50_ms:.2f}, p99 {result.p99_ms:.2f} ms  {result.faults}",
+        flush=True,
+    )
+    return flood
+
+
+def measure_stuck(plan: Plan) -> list[Figure]:
+    """Flood a room of healthy and stuck readers, and one of healthy readers alone."""
+    connections = plan.stuck_readers + plan.healthy_readers + 1
+    bound = connections * (HIGH_WATER_BYTES + CONNECTION_BYTES) + RING_BYTES
+    growths, ratios, faults = [], [], []
+    runs = []
+    for _ in range(min(plan.rounds, 2)):
+        alone, together = _flood(plan, 0), _flood(plan, plan.stuck_readers)
+        runs.append({"alone": dataclasses.asdict(alone), "together": dataclasses.asdict(together)})
+        growths.append(together.growth_bytes / 1e6)
+        ratios.append(together.load.p99_ms / alone.load.p99_ms)
+        faults += [
+            f"healthy readers: {flood.load.faults}" for flood in (alone, together) if flood.load.faults
+        ]
+    return [
+        Figure("memory grown by stuck readers", growths, bound / 1e6, False, "MB", faults, {"runs": runs}),
+        Figure("healthy readers' p99, with stuck ones / alone", ratios, 2.0, False, "times", faults),
+    ]
