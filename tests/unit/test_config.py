@@ -1,20 +1,15 @@
 """Settings: their sources, their checks, and messages that say what to do."""
 
 import os
-import re
-import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fastchat import config
-from fastchat.config import Address, ConfigError, Settings, describe, load, parse_address, read
+from fastchat.config import Address, ConfigError, Settings, load, read
 from fastchat.config.address import ADDRESS
 from fastchat.config.load import FLAGS
-from fastchat.config.names import SECTIONS, SETTINGS, unit_of, value_of
 
 
 def problems(
@@ -49,35 +44,6 @@ def test_the_process_environment_is_not_looked_at_unasked(monkeypatch: pytest.Mo
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         Settings().limits.burst = 5
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-def test_a_setting_has_a_reason_that_fits_a_line_and_a_rule(name: str) -> None:
-    description = SETTINGS[name].description
-    assert description is not None
-    assert 20 <= len(description) <= 96
-    assert description.endswith(".")
-    assert describe.allowed(SETTINGS[name])
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-def test_a_default_is_accepted_as_text(name: str) -> None:
-    default = SETTINGS[name].get_default()
-    assert value_of(load(None, [f"{name}={describe.as_text(default, name)}"], {}), name) == default
-
-
-@pytest.mark.parametrize(
-    ("name", "unit"),
-    [
-        ("fanout.ring_bytes", "bytes"),
-        ("fanout.slice_ms", "ms"),
-        ("server.drain_s", "s"),
-        ("limits.messages_per_s", "per s"),
-        ("limits.burst", ""),
-    ],
-)
-def test_the_unit_is_in_the_name(name: str, unit: str) -> None:
-    assert unit_of(name) == unit
 
 
 # Sources
@@ -406,104 +372,5 @@ def test_inherit_takes_a_weaker_sources_watermark_back() -> None:
     assert load(None, ["fanout.line.high_water_bytes=inherit"], environ) == Settings()
 
 
-# Addresses
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("127.0.0.1:8080", Address("127.0.0.1", 8080)),
-        ("[::1]:8080", Address("::1", 8080)),
-        ("[::]:0", Address("::", 0)),
-        ("[fe80::1%eth0]:1", Address("fe80::1%eth0", 1)),
-        ("chat.example.org:65535", Address("chat.example.org", 65535)),
-        ("chat_1:80", Address("chat_1", 80)),
-    ],
-)
-def test_addresses(text: str, address: Address) -> None:
-    assert parse_address(text) == address
-    assert str(address) == text
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "", ":", "8080", "localhost", "localhost:", "localhost:x", "localhost:-1", "localhost:65536",
-        "localhost:\u0662", "localhost: 80", " localhost:80", "local host:80", "-a:80", "a..b:80", "a/b:80",
-        "1.2.3:80", "256.1.1.1:80", "::1:80", "[::1]", "[::1]80", "[::g]:80", "[127.0.0.1]:80", "[]:80",
-        ":80", "*:80", "caf\u00e9:80", "a:80\n", "x" * 254 + ":80", "user@host:80",
-    ],
-)  # fmt: skip
-def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^$|brackets|every interface"):
-        parse_address(text)
-
-
-@given(st.ip_addresses(), st.integers(0, 65535))
-def test_every_ip_address_is_read_as_it_was_written(ip: object, port: int) -> None:
-    address = Address(str(ip), port)
-    assert parse_address(str(address)) == address
-
-
-@given(st.text())
-@example("a" * 200 + "!:80")
-def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
-    try:
-        address = parse_address(text)
-    except ValueError:
-        return
-    assert 0 <= address.port <= 65535
-    assert parse_address(str(address)) == address
-
-
 def test_line_listener_off() -> None:
     assert load(None, [], {}, {"line.listen": "off"}).line.listen is None
-
-
-# Descriptions
-
-CHANGED = [
-    "http.listen=[::1]:0",
-    "http.allowed_origins=https://a.example,https://b.example",
-    "line.listen=off",
-    "fanout.slice_ms=0.5",
-    "fanout.websocket.low_water_bytes=7",
-    "limits.messages_per_s=1000000",
-    "log.format=json",
-]
-
-
-def test_the_toml_file_gives_the_same_settings(toml_file: Path) -> None:
-    for settings in (Settings(), load(None, CHANGED, {})):
-        toml_file.write_text(describe.toml(settings))
-        loaded = read(toml_file, [], {})
-        assert loaded.settings == settings
-        assert list(loaded.origins) == list(SETTINGS)
-
-
-def test_the_toml_file_documents_each_section_and_setting() -> None:
-    text = describe.toml(Settings())
-    sections = [section for section in SECTIONS if f"\n[{section}]\n" in text]
-    assert sections == list(SECTIONS)
-    assert max(map(len, text.splitlines())) <= 100
-    joined = re.sub(r"\n# ", " ", text)
-    for field in SETTINGS.values():
-        assert f"{field.description} Use {describe.allowed(field)}. Default: " in joined
-    assert tomllib.loads(text)["line"] == {"listen": "127.0.0.1:8081", "banner_after_ms": 1000}
-
-
-def test_the_table_is_aligned_and_names_origins() -> None:
-    loaded = read(None, CHANGED, {"FASTCHAT_LIMITS__BURST": "5"})
-    lines = describe.table(loaded.settings, loaded.origins).splitlines()
-    assert max(map(len, lines)) <= 100
-    rows = [line for line in lines if not line.startswith(" ")]
-    assert [row.split()[0] for row in rows] == ["SETTING", *SETTINGS]
-    value, unit, default = (rows[0].index(title) for title in ("VALUE", "UNIT", "DEFAULT"))
-    row = next(row for row in rows if row.startswith("fanout.slice_ms "))
-    assert [row[value:unit].strip(), row[unit:default].strip(), row[default:]] == ["0.5", "ms", "5"]
-    burst = next(index for index, line in enumerate(lines) if line.startswith("limits.burst "))
-    assert lines[burst + 1 : burst + 3] == [
-        "    from FASTCHAT_LIMITS__BURST",
-        f"    {SETTINGS['limits.burst'].description}",
-    ]
-    assert sum(line.startswith("    from ") for line in lines) == len(CHANGED) + 1
