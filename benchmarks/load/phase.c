@@ -232,8 +232,9 @@ void phase_stop(void) {
 static void print_result(void) {
     static const char *const modes[] = {"one", "window", "paced", "ping", "idle"};
     static const char *const dialects[] = {"floor", "line", "ws"};
-    uint64_t expected = options.mode == MODE_PING ? 0 : phase.sent * (uint64_t)options.subscribers;
-    uint64_t missing = expected > phase.deliveries ? expected - phase.deliveries : 0;
+    uint64_t expected = options.mode == MODE_PING ? phase.sent : phase.sent * (uint64_t)options.subscribers;
+    uint64_t arrived = options.mode == MODE_PING ? phase.acked : phase.deliveries;
+    uint64_t missing = expected > arrived ? expected - arrived : 0;
     const struct histogram *delays = &phase.delays;
     printf("{\"mode\": \"%s\", \"dialect\": \"%s\", \"subscribers\": %d, \"senders\": %d, ", modes[options.mode],
            dialects[options.dialect], options.subscribers, options.senders);
