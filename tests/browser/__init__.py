@@ -1,0 +1,1 @@
+"""Tests of the page in Debian's Chromium, against the running server or a script that plays one."""

@@ -1,0 +1,200 @@
+"""The page and a scripted server: what a real one says only on bad days."""
+
+import pytest
+from playwright.sync_api import expect
+
+from fastchat.web.app import PAGE, PAGE_HEADERS
+from tests.browser.scripted_server import ScriptedServer
+from tests.browser.visitors import Visitor, Visitors
+
+ADDRESS = "chat.example"
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+def alice(visitors: Visitors) -> Visitor:
+    """A visitor whose clock can be advanced."""
+    visitor = visitors.new()
+    headers = {**PAGE_HEADERS, "Content-Type": "text/html; charset=utf-8"}
+    visitor.page.route(f"http://{ADDRESS}/", lambda route: route.fulfill(body=PAGE, headers=headers))
+    visitor.page.clock.install()
+    return visitor
+
+
+@pytest.fixture
+def server(alice: Visitor) -> ScriptedServer:
+    """What alice chats with; she has entered."""
+    server = ScriptedServer(alice.page)
+    alice.visit(ADDRESS)
+    alice.enter_and_wait("alice")
+    return server
+
+
+def test_first_join_has_no_cursor_and_asks_for_history(alice: Visitor, server: ScriptedServer) -> None:
+    server.send(type="history", room="lobby", messages=[], more=False)
+    server.wait_for("history")
+    assert [command["type"] for command in server.commands] == ["hello", "join", "history"]
+    assert server.commands[1] == {"type": "join", "room": "lobby", "ref": "join"}
+
+
+def test_log_is_in_the_order_of_seq(alice: Visitor, server: ScriptedServer) -> None:
+    alice.say("mine")
+    expect(alice.unsent).to_have_count(1)
+    server.send_message(4, "four")
+    expect(alice.messages).to_have_text(["four", "mine"])
+    earlier = [
+        {"type": "message", "room": "lobby", "seq": seq, "from": "bob", "at": seq, "text": text}
+        for seq, text in ((2, "two"), (3, "three"), (4, "four"))
+    ]
+    server.send(type="history", room="lobby", messages=earlier, more=False)
+    expect(alice.messages).to_have_text(["two", "three", "four", "mine"])
+    message_id = server.wait_for("send")["id"]
+    server.send(type="sent", room="lobby", seq=5, at=5, id=message_id)
+    expect(alice.unsent).to_have_count(0)
+    server.send_message(5, "mine", author="alice", id=message_id)
+    server.send_message(6, "six")
+    expect(alice.messages).to_have_text(["two", "three", "four", "mine", "six"])
+
+
+def test_event_before_acknowledgement(alice: Visitor, server: ScriptedServer) -> None:
+    alice.say("first")
+    alice.say("second")
+    expect(alice.unsent).to_have_count(2)
+    first = server.wait_for("send")
+    assert len(server.received("send")) == 1  # the second waits for the first
+    server.send_message(1, "first", author="alice", id=first["id"])
+    expect(alice.unsent).to_have_count(1)
+    server.send(type="sent", room="lobby", seq=1, at=1, id=first["id"])
+    second = server.wait_for("send", 2)
+    assert second["id"] != first["id"]
+    server.send_message(2, "second", author="alice", id=second["id"])
+    expect(alice.messages).to_have_text(["first", "second"])
+    expect(alice.unsent).to_have_count(0)
+
+
+def test_same_id_of_somebody_else_is_not_ours(alice: Visitor, server: ScriptedServer) -> None:
+    alice.say("ours")
+    expect(alice.unsent).to_have_count(1)
+    server.send_message(1, "theirs", author="bob", id=server.wait_for("send")["id"])
+    expect(alice.messages).to_have_text(["theirs", "ours"])
+    expect(alice.unsent).to_have_count(1)
+
+
+def test_comes_back_to_its_cursor_and_sends_again(alice: Visitor, server: ScriptedServer) -> None:
+    server.send_message(7, "seven")
+    alice.say("unanswered")
+    expect(alice.unsent).to_have_count(1)
+    server.head = 7
+    server.close(1012)
+    expect(alice.status).to_have_text("No connection. Trying again…")
+    alice.page.clock.run_for(2000)
+    expect(alice.status).to_be_hidden()
+    assert server.wait_for("join", 2) == {
+        "type": "join",
+        "room": "lobby",
+        "after": 7,
+        "epoch": "one",
+        "ref": "join",
+    }
+    assert server.wait_for("send", 2) == server.wait_for("send", 1)
+    assert len(server.received("history")) == 1
+
+
+def test_lost_messages_are_counted(alice: Visitor, server: ScriptedServer) -> None:
+    server.send_message(1, "one")
+    server.send(type="lagged", room="lobby", **{"from": 2, "to": 18, "missed": 17})
+    server.send_message(19, "nineteen")
+    expect(alice.notes).to_have_text(["17 messages missed"])
+    expect(alice.log.locator("> *")).to_contain_text(["one", "17 messages missed", "nineteen"])
+
+
+def test_room_that_started_anew_keeps_what_was_shown(alice: Visitor, server: ScriptedServer) -> None:
+    server.send_message(41, "old")
+    expect(alice.messages).to_have_text(["old"])
+    server.epoch, server.head = "two", 2
+    server.close(1012)
+    alice.page.clock.run_for(2000)
+    expect(alice.notes).to_have_text(["The room has started anew"])
+    server.send_message(1, "new one")
+    server.send_message(2, "new two")
+    expect(alice.log.locator("> *")).to_contain_text(["old", "anew", "new one", "new two"])
+
+
+def test_stays_away_as_long_as_the_bye_says(alice: Visitor, server: ScriptedServer) -> None:
+    server.send(type="bye", code=1012, reason="restart", reconnect_after_ms=HOUR_MS, cursors={"lobby": 0})
+    server.close(1012)
+    expect(alice.status).to_be_visible()
+    alice.page.clock.run_for(HOUR_MS // 2)
+    expect(alice.status).to_be_visible()
+    assert server.connections == 1
+    alice.page.clock.run_for(HOUR_MS // 2)
+    expect(alice.status).to_be_hidden()
+    assert server.connections == 2
+
+
+def test_does_not_come_back_when_told_so(alice: Visitor, server: ScriptedServer) -> None:
+    server.close(4501, "you were removed")
+    expect(alice.status).to_contain_text("you were removed")
+    alice.page.clock.run_for(HOUR_MS)
+    expect(alice.status).to_contain_text("Reload the page")
+    assert server.connections == 1
+
+
+def test_silent_network_is_noticed(alice: Visitor, server: ScriptedServer) -> None:
+    alice.page.clock.run_for(20_000)
+    expect(alice.status).to_be_hidden()
+    alice.page.clock.run_for(20_000)
+    server.wait_for("ping")
+    assert len(server.received("ping")) == 1
+    alice.page.clock.run_for(2000)
+    expect(alice.status).to_be_hidden()
+    assert server.connections == 2
+
+
+def test_waits_until_its_own_lost_connection_gives_the_name_back(
+    alice: Visitor, server: ScriptedServer
+) -> None:
+    server.taken = {"alice"}
+    server.close(1006)
+    alice.page.clock.run_for(2000)
+    expect(alice.status).to_have_text("Waiting until your name is free again…")
+    server.taken.clear()
+    alice.page.clock.run_for(2000)
+    expect(alice.status).to_be_hidden()
+    expect(alice.draft).to_be_visible()
+
+
+def test_typing_is_said_once_in_a_while_and_forgotten(alice: Visitor, server: ScriptedServer) -> None:
+    alice.draft.press_sequentially("a long message")
+    server.send(type="typing", room="lobby", **{"from": "bob"})
+    server.send(type="typing", room="lobby", **{"from": "carol"})
+    expect(alice.typing).to_have_text("bob, carol are typing…")
+    server.wait_for("typing")
+    assert len(server.received("typing")) == 1
+    alice.page.clock.run_for(10_000)
+    expect(alice.typing).to_be_empty()
+
+
+def test_reader_who_scrolled_up_stays_there(alice: Visitor, server: ScriptedServer) -> None:
+    for seq in range(1, 101):
+        server.send_message(seq, f"message {seq}")
+    expect(alice.messages).to_have_count(100)
+    expect(alice.messages.last).to_be_in_viewport()
+    alice.log.hover()
+    alice.page.mouse.wheel(0, -1500)
+    expect(alice.messages.last).not_to_be_in_viewport()
+    server.send_message(101, "newest")
+    expect(alice.newer).to_be_visible()
+    expect(alice.message("newest")).not_to_be_in_viewport()
+    alice.newer.click()
+    expect(alice.message("newest")).to_be_in_viewport()
+    expect(alice.newer).to_be_hidden()
+
+
+def test_page_keeps_a_bounded_number_of_messages(alice: Visitor, server: ScriptedServer) -> None:
+    for seq in range(1, 1201):
+        server.send_message(seq, f"message {seq}")
+    expect(alice.messages.last).to_have_text("message 1200")
+    expect(alice.messages).to_have_count(1000)
+    expect(alice.messages.first).to_have_text("message 201")
+    expect(alice.messages.last).to_be_in_viewport()
