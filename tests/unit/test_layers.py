@@ -20,22 +20,26 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("__main__",), "python -m fastchat"),
     (("cli",), "the command"),
     (("server",), "wiring, lifecycle, drain"),
-    (("web", "protocols"), "edges: the HTTP application, the classes that hold the sockets"),
-    (("connection",), "between an edge and a session: what arrives, what is paused, what is closed"),
+    (("web", "protocols", "sockets"), "edges: the HTTP application, the classes that hold the sockets"),
+    (("connection",), "between an edge and a session: what arrives, what has to wait, how it ends"),
     (("protocols.stream",), "the interface between an edge and its connection"),
-    (("dialects", "session"), "bytes to commands and events to bytes; one connection's state"),
+    (("chat",), "what all connections of one server share"),
+    (("dialects", "session"), "bytes to commands and replies to bytes; one connection's conversation"),
     (("rooms",), "hub, rooms, membership, presence"),
     (("store",), "where a room's events are kept"),
-    (("messages",), "the wire contract: commands, events, codes"),
+    (("messages",), "the wire contract: commands, replies, events, codes"),
     (("_fanout",), "channels, subscriptions, sweeps"),
-    (("_ring", "_websocket", "handshake", "protocols.handshake"), "events and the ring; RFC 6455; pure"),
+    (
+        ("_ring", "_websocket", "handshake", "rate"),
+        "one idea each, about nothing of ours: ring, RFC 6455, token bucket",
+    ),
     (("config", "log"), "settings and logging: cross-cutting, see below"),
     (("errors",), "what went wrong, for a person to read"),
 )
 
 # Cross-cutting: only these may import them; the layers in between get plain values.
 ONLY_FOR: dict[str, frozenset[str]] = {
-    "config": frozenset({"cli", "server", "web", "connection"}),
+    "config": frozenset({"cli", "server", "web", "sockets", "connection"}),
     "log": frozenset({"cli", "server", "web", "connection"}),
 }
 
