@@ -31,7 +31,7 @@ cdef class Writer:
     cdef bint queued
     cdef bint blocking
     cdef readonly object owner
-    cdef object transport
+    cdef readonly object transport
     cdef list replies
     cdef Py_ssize_t reply_bytes
     cdef list subscriptions

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from fastchat._ring import Event, Profile, Ring
 
@@ -33,7 +33,8 @@ class Writer:
     paused: bool
     closed: bool
     paused_at: float
-    owner: WriterOwner | None
+    owner: Any
+    transport: Any
     def __init__(
         self,
         fanout: Fanout,

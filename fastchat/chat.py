@@ -62,6 +62,7 @@ class Census:
         self._limit_per_address = per_address
         self._by_address: Counter[str] = Counter()
         self.members: set[Member] = set()
+        self.on_empty: Callable[[], None] | None = None
 
     def refusal(self, address: str) -> str | None:
         """Why one more connection from this address is too many; None when it is welcome."""
@@ -84,6 +85,8 @@ class Census:
         self._by_address[address] -= 1
         if not self._by_address[address]:
             del self._by_address[address]
+        if not self.members and self.on_empty is not None:
+            self.on_empty()
 
 
 @dataclass(slots=True)

@@ -1,8 +1,8 @@
 """Between an edge and a session: what arrives, what has to wait, how it ends. No sockets of its own.
 
-A connection is the ``Handler`` of its stream and the ``Peer`` of its session. It reads a command only when the
-answer has somewhere to go: while replies pile up, or while a person's lines come faster than they may, the
-stream is paused.
+A connection is the ``Handler`` of its stream and the ``Peer`` of its session. It reads a command only when
+the answer has somewhere to go: while replies pile up, or while a person's lines come faster than they may,
+the stream is paused.
 """
 
 from fastchat._fanout import Writer
@@ -73,6 +73,12 @@ class Connection:
             message = f"that line is longer than {limit} bytes, so it was not read"
             self.session.refuse(WireError(Code.TOO_LARGE, message))
 
+    def on_eof(self) -> None:
+        """The client has said everything; it still gets what is waiting for it."""
+        self.writer.flush()
+        self.writer.finish()
+        self._stream.close(1000, "end of input")
+
     def on_pause_writing(self) -> None:
         """The socket takes no more for now."""
         self.writer.pause()
@@ -119,7 +125,7 @@ class Connection:
         return self.session.state is not State.NEW
 
     def end(self, code: int, reason: str, reconnect_after_ms: int | None = None) -> None:
-        """Says ``bye`` with the cursors to come back with, and closes once the transport has sent everything."""
+        """Says ``bye`` with the cursors to come back with, and closes once everything is sent."""
         if self._ending or self.writer.closed:
             return
         self._ending = True

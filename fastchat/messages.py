@@ -1,7 +1,7 @@
 """The wire contract: commands, replies and events, codes. Pure: no sockets, clock or await.
 
-Everything that passes between a client and the server is a JSON object with a ``type``. What a client may send
-is the table ``COMMANDS``; everything the server sends is made by the functions ``encode_*`` and ``*_reply``.
+Everything that passes between a client and the server is a JSON object with a ``type``. What a client may
+send is the table ``COMMANDS``; events are made by the functions ``encode_*``, replies by the session.
 Protocol version 1; docs/protocol.md is its prose, docs/asyncapi.yaml its schema.
 """
 
@@ -45,7 +45,7 @@ class Code(StrEnum):
 
 
 class Close(IntEnum):
-    """Why the server ends a connection: 4000–4499 come back, 4500–4999 don't."""
+    """Why the server ends a connection: 4000-4499 come back, 4500-4999 don't."""
 
     RESTART = 1012
     SLOW_READER = 4000
@@ -152,7 +152,7 @@ def parse_object(raw: bytes) -> Command:
     except orjson.JSONDecodeError as error:
         raise WireError(Code.BAD_JSON, f"not JSON: {error}") from None
     if type(value) is not dict:
-        raise WireError(Code.BAD_JSON, "a command is a JSON object, like {\"type\":\"ping\"}")
+        raise WireError(Code.BAD_JSON, 'a command is a JSON object, like {"type":"ping"}')
     # orjson keeps the last of two equal keys. With as many colons as keys there can be no second one.
     if raw.count(b":") != len(value):
         _refuse_duplicates(raw)
@@ -219,12 +219,18 @@ def error_reply(error: WireError, ref: str | int | None) -> Reply:
 
 
 def encode_message(
-    room: str, seq: int, author: str, at_ms: int, text: str, id: str | None, data: Mapping[str, Any] | None
+    room: str,
+    seq: int,
+    author: str,
+    at_ms: int,
+    text: str,
+    message_id: str | None,
+    data: Mapping[str, Any] | None,
 ) -> bytes:
     """A ``message`` event of the log; ``at_ms`` is milliseconds since 1970."""
     event: dict[str, Any] = {"type": "message", "room": room, "seq": seq}
-    if id is not None:
-        event["id"] = id
+    if message_id is not None:
+        event["id"] = message_id
     event["from"] = author
     event["at"] = at_ms
     event["text"] = text

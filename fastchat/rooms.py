@@ -1,7 +1,7 @@
 """The hub: rooms, who is in them, and who has which name. Pure: no sockets, clock or await.
 
-A room is a log (``store``), its newest part in memory (``Channel``), and its members. The hub is given a clock
-and a ``call_later``; it never looks for them itself.
+A room is a log (``store``), its newest part in memory (``Channel``), and its members. The hub is given a
+clock and a ``call_later``; it never looks for them itself.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,17 @@ class RoomSettings:
 class Room:
     """One room: its log, its channel, its members."""
 
-    __slots__ = ("_came", "_hub", "_presence_at", "_presence_due", "_went", "channel", "log", "members", "name")
+    __slots__ = (
+        "_came",
+        "_hub",
+        "_presence_at",
+        "_presence_due",
+        "_went",
+        "channel",
+        "log",
+        "members",
+        "name",
+    )
 
     def __init__(self, hub: "Hub", name: str) -> None:
         self._hub = hub
@@ -91,7 +101,9 @@ class Room:
             came, went = [], []
         self._publish_ephemeral(encode_presence(self.name, came, went, len(self.members)))
 
-    def post(self, draft: Draft, hidden_from: Subscription | None, done: Callable[[Stored | WireError], None]) -> None:
+    def post(
+        self, draft: Draft, hidden_from: Subscription | None, done: Callable[[Stored | WireError], None]
+    ) -> None:
         """Stores the message, delivers it to the members, and calls ``done``.
 
         ``hidden_from``: the author's own subscription, where the author has no use for an echo.

@@ -10,7 +10,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+import typing
+from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
@@ -21,14 +22,13 @@ from fastchat._fanout import Fanout
 from fastchat.chat import Census, Chat, Profiles
 from fastchat.config import Address, ConfigError, Settings, changes, is_live
 from fastchat.connection import LineConnection, WebSocketConnection
-from fastchat.messages import Close, encode_lagged
+from fastchat.messages import Close, Code, WireError, dumps, encode_lagged, error_reply
 from fastchat.protocols.http import HttpProtocol
-from fastchat.protocols.keepalive import KeepAlive
-from fastchat.protocols.line import LineProtocol
-from fastchat.protocols.websocket import WebSocketProtocol
+from fastchat.protocols.line import LineListener, LineProtocol
+from fastchat.protocols.websocket import WebSocketListener, WebSocketProtocol
 from fastchat.rooms import Hub, RoomSettings
 from fastchat.session import Limits
-from fastchat.sockets import bound_address, limit_kernel_buffer, listen
+from fastchat.sockets import BACKLOG, bound_address, limit_kernel_buffer, listen
 from fastchat.store import open_store
 from fastchat.web.app import HealthReport, create_app
 
@@ -64,7 +64,7 @@ class HttpServer(uvicorn.Server):
 class Server:
     """One fastchat server in one event loop.
 
-    ``reload`` reads the settings again for ``apply_reload`` and raises ConfigError where they are wrong.
+    ``reload`` reads the settings again and raises ConfigError where they are wrong.
     """
 
     def __init__(self, settings: Settings, reload: Callable[[], Settings] | None = None) -> None:
@@ -76,17 +76,22 @@ class Server:
         self._listeners: dict[str, socket.socket] = {}
 
     async def start(self) -> dict[str, str]:
-        """Begins to listen; returns the addresses really bound by the name of the listener, "http" and "line".
+        """Begins to listen; returns the addresses really bound by listener: "http" and "line".
 
         Raises StartError when an address cannot be had.
         """
         self._listen()
         loop = asyncio.get_running_loop()
         self.chat = self._build_chat(loop)
-        self._keep_alive = self._build_keep_alive(loop)
-        await self._start_http()
+        self._websockets = self._build_websockets()
+        self._lines = self._build_lines()
+        self._http = self._build_http()
+        await self._http.start(self._listeners["http"])
         if "line" in self._listeners:
-            self._line_server = await loop.create_server(self._accept_line, sock=self._listeners["line"])
+            make_protocol = functools.partial(LineProtocol, self._lines)
+            self._line_server = await loop.create_server(
+                make_protocol, sock=self._listeners["line"], backlog=BACKLOG
+            )
         self._housekeeping = asyncio.create_task(self._keep_house())
         # What lives now lives until the end: the collector need not look at it again.
         gc.collect()
@@ -100,7 +105,9 @@ class Server:
             self._listeners["http"] = listen(settings.http.listen, "http.listen", "--http", low, send_buffer)
             if isinstance(settings.line.listen, Address):
                 low = settings.fanout.watermarks("line")[1]
-                self._listeners["line"] = listen(settings.line.listen, "line.listen", "--line", low, send_buffer)
+                self._listeners["line"] = listen(
+                    settings.line.listen, "line.listen", "--line", low, send_buffer
+                )
         except BaseException:
             for listener in self._listeners.values():
                 listener.close()
@@ -137,6 +144,52 @@ class Server:
             call_later=loop.call_later,
         )
 
+    def _build_websockets(self) -> WebSocketListener:
+        settings = self.settings
+        return WebSocketListener(
+            functools.partial(WebSocketConnection, self.chat),
+            max_message_bytes=settings.limits.command_bytes,
+            allowed_origins=settings.http.allowed_origins,
+            trusted_proxies=settings.http.trusted_proxies,
+            admit=self.chat.census.refusal,
+            ping_interval_s=settings.websocket.ping_interval_s,
+            ping_timeout_s=settings.websocket.ping_timeout_s,
+            close_timeout_s=settings.websocket.close_timeout_s,
+            handshake_timeout_s=settings.limits.handshake_timeout_s,
+        )
+
+    def _build_lines(self) -> LineListener:
+        def admit(address: str) -> str | None:
+            reason = self.chat.census.refusal(address)
+            if reason is None:
+                return None
+            return dumps(error_reply(WireError(Code.TOO_MANY_CONNECTIONS, reason), None)).decode()
+
+        return LineListener(
+            functools.partial(LineConnection, self.chat),
+            max_line_bytes=self.settings.limits.command_bytes,
+            admit=admit,
+            close_timeout_s=self.settings.websocket.close_timeout_s,
+        )
+
+    def _build_http(self) -> HttpServer:
+        make_http = functools.partial(
+            HttpProtocol, handshake_timeout_s=self.settings.limits.handshake_timeout_s
+        )
+        make_websocket = functools.partial(WebSocketProtocol, self._websockets)
+        config = uvicorn.Config(
+            create_app(self.health),
+            http=typing.cast("type[asyncio.Protocol]", make_http),
+            ws=typing.cast("type[asyncio.Protocol]", make_websocket),
+            lifespan="off",
+            log_config=None,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=1,
+        )
+        return HttpServer(config)
+
     # Health
 
     def health(self) -> HealthReport:
@@ -168,11 +221,11 @@ class Server:
 
     # Reload
 
-    def apply_reload(self) -> None:
+    async def reload(self) -> None:
         """Reads the settings again and applies [fanout]; settings that are wrong change nothing."""
         assert self._reload is not None
         try:
-            settings = self._reload()
+            settings = await asyncio.to_thread(self._reload)
         except ConfigError as error:
             for problem in error.problems:
                 logger.error("settings not reloaded", problem=problem)
@@ -206,17 +259,22 @@ class Server:
             self._line_server.close()
         members = self.chat.census.members
         logger.info("draining", connections=len(members))
-        for i, (member, after_ms) in enumerate(self._good_byes()):
-            member.end(Close.RESTART, "the server restarts", after_ms)
+        spread_ms = self.settings.server.reconnect_spread_ms
+        for i, member in enumerate(everyone := [*members]):
+            # Evenly spread, so that they don't all come back in the same moment.
+            member.end(Close.RESTART, "the server restarts", spread_ms * i // len(everyone))
             if i % ENDED_PER_TURN == 0:
                 await asyncio.sleep(0)
-        deadline = time.monotonic() + self.settings.server.drain_s
-        while members and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+        if members:
+            everyone_gone = asyncio.Event()
+            self.chat.census.on_empty = everyone_gone.set
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(everyone_gone.wait(), self.settings.server.drain_s)
         for member in [*members]:
             member.abort()
-        self._keep_alive.stop()
         await self._http.stop()
+        self._websockets.stop()
+        self._lines.stop()
         self._store.close()
         logger.info("stopped")
 
@@ -237,7 +295,8 @@ async def _serve(server: Server, ready_fd: int | None, ready_file: Path | None) 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, server.apply_reload)
+    reloads: set[asyncio.Task[None]] = set()
+    loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(asyncio.create_task(server.reload())))
     addresses = await server.start()
     _announce(addresses, server.settings.store.url, ready_fd, ready_file)
     await stopping.wait()
@@ -255,8 +314,8 @@ def _announce(addresses: dict[str, str], store: str, ready_fd: int | None, ready
     print(f"  store      {store}", flush=True)
     ready = json.dumps({**addresses, "pid": os.getpid()}) + "\n"
     if ready_fd is not None:
-        with open(ready_fd, "w") as stream:
-            stream.write(ready)
+        os.write(ready_fd, ready.encode())
+        os.close(ready_fd)
     if ready_file is not None:
         # In one step, so that nobody who waits for the file reads half of it.
         partial = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")

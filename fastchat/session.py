@@ -1,7 +1,7 @@
 """One connection's conversation: its state table and its command table. Pure: no sockets, clock or await.
 
-A session is given checked or unchecked commands and answers through its ``Peer``; what it does, it does in the
-hub. It knows no dialect: the same session serves a browser, a program and a person with ``nc``.
+A session is given commands, checks them and answers through its ``Peer``; what it does, it does in the hub.
+It knows no dialect: the same session serves a browser, a program and a person with ``nc``.
 """
 
 from collections.abc import Callable
@@ -44,8 +44,10 @@ class Peer(Protocol):
     """The connection, as its session sees it."""
 
     writer: Writer
-    echo: bool
-    """Whether the client wants its own messages back as events."""
+
+    @property
+    def echo(self) -> bool:
+        """Whether the client wants its own messages back as events."""
 
     def reply(self, reply: Reply) -> None:
         """Sends a reply or an event to this client alone."""
@@ -85,7 +87,9 @@ class Session:
             kind = command["type"]
             states, costs, handler = COMMAND_TABLE[kind]
             if self.state not in states:
-                raise WireError(Code.NOT_WELCOME, f'say hello before {kind}, like {{"type":"hello","user":"alice"}}')
+                raise WireError(
+                    Code.NOT_WELCOME, f'say hello before {kind}, like {{"type":"hello","user":"alice"}}'
+                )
             if costs and (wait_s := self._bucket.take(now)) > 0:
                 raise WireError(
                     Code.RATE_LIMITED,
@@ -105,7 +109,7 @@ class Session:
         return self._bucket.wait_s(now)
 
     def cursors(self) -> dict[str, int]:
-        """For each room the ``seq`` up to which this connection was served: where to come back with ``after``."""
+        """By room, the ``seq`` up to which this connection was served: the ``after`` to return with."""
         return {name: membership.subscription.seq for name, membership in self._memberships.items()}
 
     def close(self) -> None:
@@ -165,7 +169,9 @@ class Session:
             raise WireError(
                 Code.TOO_MANY_ROOMS, f"a connection may be in {limit} rooms; leave one first", field="room"
             )
-        joined = self._hub.join(self._peer.writer, self.user, name, command.get("after"), command.get("epoch"))
+        joined = self._hub.join(
+            self._peer.writer, self.user, name, command.get("after"), command.get("epoch")
+        )
         self._memberships[name] = joined
         self._reply(
             command,
@@ -188,11 +194,11 @@ class Session:
         text, data = command["text"], command.get("data")
         limit = self._limits.text_bytes
         # A character is at most four bytes: most texts need no encoding to be known short enough.
-        if len(text) * 4 > limit and len(text.encode()) > limit:
+        if limit and len(text) * 4 > limit and len(text.encode()) > limit:
             raise WireError(
                 Code.TOO_LARGE, f"text is {len(text.encode())} bytes long; {limit} are allowed", field="text"
             )
-        if data is not None and len(orjson.dumps(data)) > limit:
+        if limit and data is not None and len(orjson.dumps(data)) > limit:
             raise WireError(Code.TOO_LARGE, f"data is over {limit} bytes long as JSON", field="data")
         draft = Draft(self.user, wall_ms, text, command.get("id"), data)
         hidden_from = None if self._peer.echo else membership.subscription
@@ -215,7 +221,9 @@ class Session:
         self._reply(command, "members", room=room.name, members=members, count=len(room.members))
 
     def _rooms(self, command: Command, wall_ms: int) -> None:
-        largest = sorted(self._hub.rooms.values(), key=lambda room: (-len(room.members), room.name))[:ROOMS_MAX]
+        largest = sorted(self._hub.rooms.values(), key=lambda room: (-len(room.members), room.name))[
+            :ROOMS_MAX
+        ]
         rooms = [
             {
                 "room": room.name,

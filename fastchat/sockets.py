@@ -1,8 +1,8 @@
 """Listening sockets and what the kernel holds for each connection. Edge: opens sockets, reads nothing.
 
-A kernel that buffers megabytes for a reader that has stopped reading is memory too, and messages that lie there
-cannot be skipped any more. TCP_NOTSENT_LOWAT bounds what a socket takes beyond what is on its way: the low
-watermark. It is set on the listening socket, and accepted ones inherit it, as they do SO_SNDBUF.
+A kernel that buffers megabytes for a reader that has stopped reading is memory too, and messages that lie
+there cannot be skipped any more. TCP_NOTSENT_LOWAT bounds what a socket takes beyond what is on its way: the
+low watermark. It is set on the listening socket, and accepted ones inherit it, as they do SO_SNDBUF.
 """
 
 import socket
@@ -11,13 +11,17 @@ from fastchat.config import Address
 from fastchat.errors import cannot_listen
 
 # Linux and macOS have it; the constant is in Python's socket module from 3.12 on.
-TCP_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if hasattr(socket, "TCP_INFO") else None)
+TCP_NOTSENT_LOWAT: int | None = getattr(
+    socket, "TCP_NOTSENT_LOWAT", 25 if hasattr(socket, "TCP_INFO") else None
+)
 
 BACKLOG = 4096
 
 
-def listen(address: Address, setting: str, flag: str, low_water_bytes: int, send_buffer_bytes: int) -> socket.socket:
-    """A listening TCP socket. Raises StartError, which names the ``setting`` and the ``flag`` that changes it."""
+def listen(
+    address: Address, setting: str, flag: str, low_water_bytes: int, send_buffer_bytes: int
+) -> socket.socket:
+    """A listening TCP socket. Raises StartError, which names the ``setting`` and its ``flag``."""
     try:
         family, kind, protocol, _, target = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -1,4 +1,4 @@
-"""Dialects: parse what a client sent into commands, encode replies for it. Pure: no sockets, clock or await."""
+"""Dialects: what a client sends becomes commands, replies become bytes. Pure: no sockets, clock or await."""
 
 from fastchat.dialects.interface import Dialect
 from fastchat.dialects.json import JsonDialect

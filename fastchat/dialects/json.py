@@ -7,7 +7,7 @@ from fastchat.messages import Command, Reply, dumps, parse_object
 
 
 class JsonDialect:
-    """For programs. Stateless: all connections of a listener share one, and with it the listener's framing."""
+    """For programs. Stateless: all connections of a listener share one, and its framing."""
 
     __slots__ = ("_profile",)
 

@@ -72,18 +72,18 @@ _EVENTS: dict[str, Callable[[Reply], Sequence[str]]] = {
 class TextDialect:
     """One person's conversation: remembers the current room and says things in words.
 
-    ``say(bytes)`` writes to the person, ``quit()`` ends the connection.
+    ``say(bytes)`` writes to the person, ``end()`` ends the connection.
     """
 
-    __slots__ = ("_lobby", "_quit", "_room", "_rooms", "_say", "_user")
+    __slots__ = ("_end", "_lobby", "_room", "_rooms", "_say", "_user")
 
     echo = False
     patient = True
 
-    def __init__(self, lobby: str, say: Callable[[bytes], None], quit: Callable[[], None]) -> None:
+    def __init__(self, lobby: str, say: Callable[[bytes], None], end: Callable[[], None]) -> None:
         self._lobby = lobby
         self._say = say
-        self._quit = quit
+        self._end = end
         self._user = ""
         self._room = ""
         self._rooms: list[str] = []
@@ -152,8 +152,8 @@ class TextDialect:
         self._say(HELP.encode())
         return []
 
-    def _end(self, rest: str) -> list[Command]:
-        self._quit()
+    def _quit(self, rest: str) -> list[Command]:
+        self._end()
         return []
 
     # Replies
@@ -193,7 +193,8 @@ class TextDialect:
 
     def _show_rooms(self, reply: Reply) -> Sequence[str]:
         return [
-            f"* {room['room']}: {room['members']} here, {room['head']} messages" + (" (you too)" if room["joined"] else "")
+            f"* {room['room']}: {room['members']} here, {room['head']} messages"
+            + (" (you too)" if room["joined"] else "")
             for room in reply["rooms"]
         ]
 
@@ -224,7 +225,7 @@ _COMMANDS: dict[str, Callable[[TextDialect, str], list[Command]]] = {
     "/rooms": TextDialect._list_rooms,
     "/history": TextDialect._history,
     "/help": TextDialect._help,
-    "/quit": TextDialect._end,
+    "/quit": TextDialect._quit,
 }
 
 _REPLIES: dict[str, Callable[[TextDialect, Reply], Sequence[str]]] = {

@@ -1,15 +1,15 @@
 """The store's interface: a log per room. Pure: no sockets, clock or await.
 
-The store is the truth: it numbers the events and remembers which message ids it has seen. Answers come through
-callbacks, so that a store in memory answers at once and one on a disk answers after its commit, and nothing
-above it can tell which it talks to.
+The store is the truth: it numbers the events and remembers which message ids it has seen. Answers come
+through callbacks, so that a store in memory answers at once and one on a disk after its commit, and nothing
+above can tell which it talks to.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fastchat._ring import Event, Ring
+from fastchat._ring import Ring
 from fastchat.messages import WireError
 
 
@@ -56,7 +56,7 @@ class RoomLog(Protocol):
     def read(
         self, after: int, before: int, limit: int, newest: bool, done: Callable[[Page | WireError], None]
     ) -> None:
-        """Reads the events with ``after < seq < before``, at most ``limit``: the oldest or the ``newest`` of them.
+        """Reads events with ``after < seq < before``, at most ``limit``: the oldest or the ``newest``.
 
         A page is also bounded in bytes (``PAGE_BYTES``). MUST NOT block.
         """

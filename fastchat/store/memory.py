@@ -1,4 +1,4 @@
-"""A store that is the ring and nothing else: what the ring forgets is gone. Pure: no sockets, clock or await."""
+"""A store that is the ring: what the ring forgets is gone. Pure: no sockets, clock or await."""
 
 from collections.abc import Callable
 from secrets import token_hex
@@ -53,7 +53,7 @@ class MemoryLog:
 
 
 class MemoryStore:
-    """Rooms whose history is what their rings hold. Made for rooms that need no history, and for trying out."""
+    """Rooms whose history is what their rings hold: for trying out, and for rooms that need none."""
 
     def open(self, room: str, ring: Ring) -> RoomLog:
         """A new log; rooms that were closed before are forgotten, so its epoch is new."""

@@ -1,0 +1,1 @@
+"""The edge: asyncio Protocol classes that hold the sockets."""

@@ -1,0 +1,333 @@
+"""The WebSocket edge: handshake, messages, pings and the close handshake of one connection."""
+
+import asyncio
+import typing
+from collections.abc import Callable, Iterable
+
+from fastchat._websocket import (
+    CLOSE,
+    PING,
+    TEXT,
+    FrameParser,
+    WebSocketError,
+    encode_close,
+    encode_frame,
+    parse_close,
+)
+from fastchat._websocket import PONG as _PONG
+from fastchat.handshake import (
+    HEAD_LIMIT_BYTES,
+    HandshakeError,
+    Upgrade,
+    check_upgrade,
+    client_address,
+    encode_accept,
+    encode_response,
+    normalize_origins,
+    parse_networks,
+    parse_request,
+)
+from fastchat.protocols.base import (
+    CLOSING,
+    DRAINING,
+    HANDSHAKE,
+    OPEN,
+    Listener,
+    Loop,
+    StreamProtocol,
+    peer_address,
+)
+from fastchat.protocols.deadlines import Deadlines
+from fastchat.protocols.keepalive import KeepAlive
+from fastchat.protocols.stream import Handler
+
+_PING_FRAME = encode_frame(PING, b"")
+
+
+class WebSocketListener(Listener):
+    """What all WebSocket connections of one listening socket share.
+
+    `allowed_origins`: empty welcomes all. `trusted_proxies`: addresses and CIDR networks whose
+    X-Forwarded-For is believed. `max_message_bytes` bounds a message, all its fragments together. Times of 0
+    mean no limit, a `ping_interval_s` of 0 no pings.
+    """
+
+    __slots__ = (
+        "allowed_origins",
+        "handshakes",
+        "keep_alive",
+        "max_message_bytes",
+        "path",
+        "trusted_proxies",
+    )
+
+    def __init__(
+        self,
+        handler_factory: Callable[[], Handler],
+        *,
+        max_message_bytes: int = 65536,
+        path: str = "/ws",
+        allowed_origins: Iterable[str] = (),
+        trusted_proxies: Iterable[str] = (),
+        admit: Callable[[str], str | None] | None = None,
+        ping_interval_s: float = 20.0,
+        ping_timeout_s: float = 20.0,
+        close_timeout_s: float = 5.0,
+        handshake_timeout_s: float = 10.0,
+        loop: Loop | None = None,
+    ) -> None:
+        super().__init__(handler_factory, admit=admit, close_timeout_s=close_timeout_s, loop=loop)
+        self.max_message_bytes = max_message_bytes
+        self.path = path
+        self.allowed_origins = normalize_origins(allowed_origins)
+        self.trusted_proxies = parse_networks(trusted_proxies)
+        self.keep_alive = KeepAlive(ping_interval_s, ping_timeout_s, self.loop)
+        self.handshakes: Deadlines[WebSocketProtocol] = Deadlines(
+            handshake_timeout_s, lambda protocol: protocol.on_handshake_timeout(), self.loop
+        )
+
+    def stop(self) -> None:
+        super().stop()
+        self.keep_alive.stop()
+        self.handshakes.stop()
+
+
+class WebSocketProtocol(StreamProtocol):
+    """One WebSocket connection, from its opening handshake on.
+
+    It listens by itself, `loop.create_server(lambda: WebSocketProtocol(listener))`, or takes a socket over
+    from uvicorn, `uvicorn.Config(ws=functools.partial(WebSocketProtocol, listener))`, which makes it with the
+    other arguments, calls `connection_made`, gives the request's head to `data_received` and sets it as the
+    transport's protocol.
+
+    Data frames are written to the transport by others, complete; so control frames always lie between them.
+    """
+
+    __slots__ = ("_parser", "_pending", "_server_state", "awaiting_pong", "keep_alive_slice")
+
+    _listener: WebSocketListener
+
+    def __init__(
+        self,
+        listener: WebSocketListener,
+        *,
+        config: object = None,
+        server_state: typing.Any = None,
+        app_state: object = None,
+    ) -> None:
+        super().__init__(listener)
+        self._server_state = server_state
+        self._parser: FrameParser | None = None
+        # In the handshake: what has arrived of the request. Later: a pong that waits for the peer to read.
+        self._pending = b""
+        self.awaiting_pong = 0
+        self.keep_alive_slice = 0
+
+    # Called by the transport, and by uvicorn
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._listener.handshakes.add(self)
+        if self._server_state is not None:
+            self._server_state.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what another protocol has read of this connection, the request's head first."""
+        # Before the handler hears of it: it may set limits that pause writing at once.
+        if self.transport.get_protocol() is not self:
+            self.transport.set_protocol(self)
+        if self._state == HANDSHAKE:
+            self._receive_head(data)
+        elif self._parser is not None and self._state < DRAINING:
+            self._parser.feed(data)
+            self._receive()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.awaiting_pong = 0
+        if self._parser is None:
+            if self._state == HANDSHAKE:
+                self._receive_head(bytes(self._listener.read_buffer[:nbytes]))
+        elif self._state < DRAINING:
+            self._parser.feed(self._listener.read_buffer, nbytes)
+            self._receive()
+
+    def eof_received(self) -> bool:
+        """The peer has ended its side: without a close frame this is no clean end (section 7.1.5)."""
+        if self._state < DRAINING:
+            self._state = DRAINING
+            self._listener.keep_alive.discard(self)
+            self._listener.closing.add(self)
+            self._tell_close(1006, "the connection ended without a close frame")
+        return False
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        if self._state == OPEN and self._pending:
+            pong, self._pending = self._pending, b""
+            self.transport.write(pong)
+            self._go_on_soon()
+        if self._handler is not None and not self._writing_paused:
+            self._handler.on_resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._listener.handshakes.discard(self)
+        self._listener.keep_alive.discard(self)
+        if self._server_state is not None:
+            self._server_state.connections.discard(self)
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Called by uvicorn when it stops."""
+        self.close(1012, "the server restarts")
+
+    # The opening handshake
+
+    def _receive_head(self, data: bytes) -> None:
+        head = self._pending + data
+        end = head.find(b"\r\n\r\n") + 4
+        if end > HEAD_LIMIT_BYTES or (end < 4 and len(head) > HEAD_LIMIT_BYTES):
+            self._refuse(encode_response(431, f"the request is longer than {HEAD_LIMIT_BYTES} bytes"))
+        elif end < 4:
+            self._pending = head
+        else:
+            self._pending = b""
+            self._answer(head[:end])
+            if self._parser is not None and end < len(head):
+                self._parser.feed(head[end:])
+                self._receive()
+
+    def _answer(self, head: bytes) -> None:
+        listener = self._listener
+        try:
+            request = parse_request(head)
+            upgrade = check_upgrade(request, listener.path, listener.allowed_origins)
+        except HandshakeError as error:
+            self._refuse(error.response)
+            return
+        self.peer_address = client_address(
+            peer_address(self.transport), request.headers.get("x-forwarded-for", ()), listener.trusted_proxies
+        )
+        refusal = listener.admit(self.peer_address) if listener.admit is not None else None
+        if refusal is None:
+            self._open(upgrade)
+        else:
+            self._refuse(encode_response(503, refusal))
+
+    def _open(self, upgrade: Upgrade) -> None:
+        self._listener.handshakes.discard(self)
+        self._state = OPEN
+        self._parser = FrameParser(self._listener.max_message_bytes)
+        self._handler = handler = self._listener.handler_factory()
+        self.transport.write(encode_accept(upgrade))
+        self._listener.keep_alive.add(self)
+        handler.on_open(self)
+
+    def _refuse(self, response: bytes) -> None:
+        self._pending = b""
+        self._listener.handshakes.discard(self)
+        self.transport.write(response)
+        self._drain()
+
+    def on_handshake_timeout(self) -> None:
+        """The peer has not sent a whole request in time."""
+        if self._state == HANDSHAKE:
+            self._refuse(encode_response(408, "the request took too long"))
+
+    # Messages
+
+    def _is_blocked(self) -> bool:
+        return self._reading_paused or (self._state == OPEN and self._pending != b"")
+
+    def _receive(self) -> None:
+        parser = self._parser
+        assert parser is not None
+        pongs: list[bytes] = []
+        try:
+            while self._state < DRAINING:
+                if self._reading_paused or self._pending:
+                    self.transport.pause_reading()
+                    break
+                message = parser.next()
+                if message is None:
+                    break
+                opcode, payload = message
+                if self._state != OPEN and opcode != CLOSE:
+                    continue
+                if opcode < CLOSE:
+                    if pongs:
+                        self._send_pongs(pongs)
+                    assert self._handler is not None
+                    self._handler.on_message(payload, opcode == TEXT)
+                elif opcode == PING:
+                    pongs.append(encode_frame(_PONG, payload))
+                    if self._writing_paused:
+                        self._send_pongs(pongs)
+                elif opcode == CLOSE:
+                    self._on_close_frame(*parse_close(payload))
+        except WebSocketError as error:
+            self._fail(error)
+        finally:
+            parser.keep()
+        if pongs and self._state == OPEN:
+            self._send_pongs(pongs)
+
+    def _send_pongs(self, pongs: list[bytes]) -> None:
+        """Answers pings, all of one read together.
+
+        A peer that pings but doesn't read gets one pong, the latest (section 5.5.3), and is not read from
+        until it has read: what it costs stays bounded.
+        """
+        if self._writing_paused:
+            self._pending = pongs[-1]
+        else:
+            self.transport.write(b"".join(pongs))
+        pongs.clear()
+
+    # Keep-alive
+
+    def is_stalled(self) -> bool:
+        return self._writing_paused or self._is_blocked()
+
+    def send_ping(self) -> None:
+        self.transport.write(_PING_FRAME)
+
+    def on_ping_timeout(self) -> None:
+        self._tell_close(1006, "the peer did not answer a ping")
+        self.abort()
+
+    # The close handshake
+
+    def close(self, code: int, reason: str) -> None:
+        if self._state == HANDSHAKE:
+            self._refuse(encode_response(503, reason))
+        elif self._state == OPEN:
+            self._state = CLOSING
+            self._listener.keep_alive.discard(self)
+            self._listener.closing.add(self)
+            self.transport.write(encode_close(code, reason))
+            # Whatever reading waited for: the peer's close frame must be seen.
+            self._pending = b""
+            self._reading_paused = False
+            self._go_on_soon()
+
+    def _on_close_frame(self, code: int, reason: str) -> None:
+        self._tell_close(code, reason)
+        if self._state == OPEN:
+            self.transport.write(encode_close(code))
+            self._drain()
+        else:
+            self._state = DRAINING
+            self.transport.close()
+
+    def _fail(self, error: WebSocketError) -> None:
+        """The peer broke the protocol: says so and ends (section 7.1.7)."""
+        if self._state == OPEN:
+            self._tell_close(error.close_code, error.reason)
+            self.transport.write(encode_close(error.close_code, error.reason))
+        else:
+            self._tell_close(1006, error.reason)
+        self._drain()
+
+    def _drain(self) -> None:
+        self._listener.keep_alive.discard(self)
+        super()._drain()
