@@ -16,8 +16,8 @@ _PING_INTERVAL_MS = 10
 def measure_ping(plan: Plan) -> Figure:
     """Return the p99 of a ping's round trip during the flood.
 
-    "One poll" is what the same ping takes (p99) while nobody talks: one turn of the loop, the way there
-    and back, and how late the operating system lets the generator see it.
+    "One poll" is what the same ping takes (median) while nobody talks: one turn of the loop, and the way
+    there and back. Where the quiet p99 is far above it, the machine is too busy to measure delays.
     """
     values, limits, runs, faults = [], [], [], []
     for _ in range(min(plan.rounds, 2)):
@@ -42,7 +42,7 @@ def measure_ping(plan: Plan) -> Figure:
                 flooded = flood.result()
         runs += [{"quiet": dataclasses.asdict(quiet), "busy": dataclasses.asdict(busy)}]
         values.append(busy.p99_ms)
-        limits.append(3 * SLICE_MS + quiet.p99_ms)
+        limits.append(3 * SLICE_MS + quiet.p50_ms)
         faults += [
             f"{name}: {load.faults}" for name, load in (("room", flooded), ("ping", busy)) if load.faults
         ]

@@ -10,7 +10,7 @@ import select
 import subprocess
 from collections.abc import Iterator
 
-from .processes import LOAD_CORE, starting_on
+from .processes import LOAD_CORE, start_process
 from .programs import build_program
 from .servers import Server
 
@@ -103,8 +103,7 @@ def generator(server: Server, dialect: str, mode: str, **options: int | float | 
     for name, value in options.items():
         command += ["--" + name.replace("_", "-"), str(value)]
     pipe = subprocess.PIPE
-    with starting_on(LOAD_CORE):
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
+    process = start_process(LOAD_CORE, command, stdin=pipe, stdout=pipe, stderr=pipe)
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None

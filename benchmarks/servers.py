@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from .processes import SERVER_CORE, read_cpu_s, starting_on
+from .processes import SERVER_CORE, read_cpu_s, start_process
 from .programs import BUILD, ROOT, build_program
 
 # The defaults suit people; a load generator is one address that says everything at once.
@@ -52,8 +52,8 @@ def fastchat(*settings: str) -> Iterator[Server]:
     command += ["--ready-fd", str(writer)]
     for setting in (*UNLIMITED, *settings):
         command += ["--set", setting]
-    with (BUILD / "fastchat.log").open("ab") as log, starting_on(SERVER_CORE):
-        process = subprocess.Popen(command, cwd=ROOT, pass_fds=[writer], stdout=log, stderr=log)
+    with (BUILD / "fastchat.log").open("ab") as log:
+        process = start_process(SERVER_CORE, command, cwd=ROOT, pass_fds=[writer], stdout=log, stderr=log)
     os.close(writer)
     try:
         with os.fdopen(reader, encoding="utf-8") as ready:
@@ -66,11 +66,10 @@ def fastchat(*settings: str) -> Iterator[Server]:
 def floor(name: str, size: EventSize) -> Iterator[Server]:
     """Start one of the C floors; `size` makes it equal to fastchat in bytes."""
     command = [str(build_program(name)), "--bytes", str(size.event), "--ack-bytes", str(size.ack)]
-    with starting_on(SERVER_CORE):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = start_process(SERVER_CORE, command, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
-        yield _parse_ready(name, process.stdout.readline())
+        yield _parse_ready(name, process.stdout.readline().decode())
     finally:
         _stop(process)
 
@@ -103,7 +102,7 @@ def _parse_ready(name: str, line: str) -> Server:
     return Server(name, ready["pid"], int(ready["line"].rpartition(":")[2]), http_port)
 
 
-def _stop(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes]) -> None:
     """A measured server has nothing to say at its end: it is killed, and its port never used again."""
     process.send_signal(signal.SIGKILL)
     process.wait()
