@@ -16,6 +16,7 @@ RING_BYTES = 1 << 20
 CONNECTION_BYTES = 4096
 _SAMPLE_S = 0.02
 _FLOOD_WINDOW = 16
+_STAGGER_MESSAGES = 8
 
 
 def measure_idle(plan: Plan, rooms: int) -> Figure:
@@ -80,12 +81,17 @@ class _Flood:
     growth_bytes: int
 
 
-def _flood(plan: Plan, stuck: int) -> _Flood:
+def _flood(plan: Plan, stuck: int, stagger: int = 0) -> _Flood:
     settings = (f"fanout.high_water_bytes={HIGH_WATER_BYTES}", f"fanout.ring_bytes={RING_BYTES}")
     with fastchat(*settings) as server:
         # One sender that waits for its healthy readers: what they are behind is never more than the window.
-        options = {"subscribers": plan.healthy_readers, "senders": 1, "stuck": stuck, "grace": 30}
-        options |= {"text_bytes": plan.flood_text_bytes, "window": _FLOOD_WINDOW, "lag": _FLOOD_WINDOW}
+        options = {"subscribers": plan.healthy_readers, "senders": 1, "stuck": stuck, "stagger": stagger}
+        options |= {
+            "grace": 30,
+            "text_bytes": plan.flood_text_bytes,
+            "window": _FLOOD_WINDOW,
+            "lag": _FLOOD_WINDOW,
+        }
         with generator(server, "line", "window", seconds=600, **options) as load:
             settled_anonymous_bytes(server.pid)
             with _PeakMemory(server.pid) as memory:
@@ -101,20 +107,24 @@ def _flood(plan: Plan, stuck: int) -> _Flood:
 
 
 def measure_stuck(plan: Plan) -> list[Figure]:
-    """Flood a room of healthy and stuck readers, and one of healthy readers alone."""
+    """Flood a room of healthy readers alone, with stuck ones, and with some that get stuck one by one.
+
+    Those that stop at once all wait for the same span, which they share. Those that stop one by one
+    wait for different ones: the dearest case.
+    """
     connections = plan.stuck_readers + plan.healthy_readers + 1
-    bound = connections * (HIGH_WATER_BYTES + CONNECTION_BYTES) + RING_BYTES
-    growths, ratios, faults = [], [], []
+    bound_mb = (connections * (HIGH_WATER_BYTES + CONNECTION_BYTES) + RING_BYTES) / 1e6
     runs = []
     for _ in range(min(plan.rounds, 2)):
         alone, together = _flood(plan, 0), _flood(plan, plan.stuck_readers)
-        runs.append({"alone": dataclasses.asdict(alone), "together": dataclasses.asdict(together)})
-        growths.append(together.growth_bytes / 1e6)
-        ratios.append(together.load.p99_ms / alone.load.p99_ms)
-        faults += [
-            f"healthy readers: {flood.load.faults}" for flood in (alone, together) if flood.load.faults
-        ]
+        runs.append((alone, together, _flood(plan, plan.stuck_readers, _STAGGER_MESSAGES)))
+    faults = [f"healthy readers: {flood.load.faults}" for run in runs for flood in run if flood.load.faults]
+    at_once = [together.growth_bytes / 1e6 for _, together, _ in runs]
+    one_by_one = [staggered.growth_bytes / 1e6 for _, _, staggered in runs]
+    delays = [together.load.p99_ms / alone.load.p99_ms for alone, together, _ in runs]
+    details = {"runs": [[dataclasses.asdict(flood) for flood in run] for run in runs]}
     return [
-        Figure("memory grown by stuck readers", growths, bound / 1e6, False, "MB", faults, {"runs": runs}),
-        Figure("healthy readers' p99, with stuck ones / alone", ratios, 2.0, False, "times", faults),
+        Figure("memory grown, readers stuck at once", at_once, bound_mb, False, "MB", faults, details),
+        Figure("memory grown, readers stuck one by one", one_by_one, bound_mb, False, "MB"),
+        Figure("healthy readers' p99, with stuck ones / alone", delays, 2.0, False, "times"),
     ]

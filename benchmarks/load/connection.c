@@ -80,7 +80,7 @@ void connection_commit(struct connection *connection, size_t size) { connection-
 
 void connection_flush(struct connection *connection) {
     struct bytes *out = &connection->out;
-    if (out->length == 0 || connection->state == STATE_CLOSED) return;
+    if (out->length == 0 || connection->deaf || connection->state == STATE_CLOSED) return;
     ssize_t sent = send(connection->fd, out->data, out->length, MSG_NOSIGNAL);
     if (sent > 0) {
         out->length -= (size_t)sent;
@@ -164,12 +164,17 @@ static void on_connected(struct connection *connection) {
     connection_flush(connection);
 }
 
-/* A stuck member reads no more from here on: what the server sends it stays in the kernel's buffers. */
+/* What the server sends from here on stays in the kernel's buffers. */
+void connection_stop_reading(struct connection *connection) {
+    if (!connection->deaf) watch(connection, EPOLL_CTL_DEL, 0);
+    connection->deaf = true;
+}
+
 static void on_joined(struct connection *connection) {
     connection->state = STATE_JOINED;
     opening--;
     joined++;
-    if (connection->role == ROLE_STUCK) watch(connection, EPOLL_CTL_DEL, 0);
+    if (connection->role == ROLE_STUCK && options.stagger == 0) connection_stop_reading(connection);
 }
 
 /* ---- reading ---- */

@@ -20,6 +20,7 @@ struct connection {
     enum state state;
     bool verified;     /* every event is checked for its seq, and its delay is recorded */
     bool writing;      /* waits for EPOLLOUT */
+    bool deaf;         /* not watched any more */
     uint64_t last_seq; /* 0: unknown */
     uint64_t received; /* events of this phase, missed ones included */
     uint64_t outstanding;
@@ -46,6 +47,9 @@ void connection_serve(struct connection *connection, uint32_t events);
 char *connection_reserve(struct connection *connection, size_t size);
 void connection_commit(struct connection *connection, size_t size);
 void connection_flush(struct connection *connection);
+
+/* For good, from the end of the current read on. */
+void connection_stop_reading(struct connection *connection);
 
 /* The other side of the interface, see phase.c. Returns nothing; MUST NOT close the connection. */
 void phase_on_document(struct connection *connection, const struct document *document);

@@ -25,7 +25,7 @@ struct options options = {
 static const char usage[] =
     "usage: load --port N [options]\n"
     "  --mode one|window|paced|ping|idle   --dialect line|ws|floor\n"
-    "  --subscribers N --senders N --stuck N --rooms N --room NAME --prefix NAME\n"
+    "  --subscribers N --senders N --stuck N --stagger N --rooms N --room NAME --prefix NAME\n"
     "  --text-bytes N --window N --lag N --rate PER_S --interval-ms MS\n"
     "  --seconds S --grace S --messages N --verify N --connecting N\n"
     "Prints \"ready\" on stderr when all have joined. Each line \"go [MESSAGES]\" on stdin runs one phase, whose\n"
@@ -51,6 +51,7 @@ static int *int_option(const char *name) {
     } table[] = {
         {"--port", &options.port},         {"--subscribers", &options.subscribers},
         {"--senders", &options.senders},   {"--stuck", &options.stuck},
+        {"--stagger", &options.stagger},
         {"--rooms", &options.rooms},       {"--text-bytes", &options.text_bytes},
         {"--window", &options.window},     {"--lag", &options.lag},
         {"--verify", &options.verify},     {"--connecting", &options.connecting},

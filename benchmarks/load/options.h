@@ -12,7 +12,8 @@ struct options {
     int port;
     int subscribers;
     int senders;
-    int stuck;          /* members that stop reading once they have joined */
+    int stuck;          /* members that stop reading */
+    int stagger;        /* stuck member i does so after i * stagger messages; 0: once it has joined */
     int rooms;          /* idle mode: members are spread over so many rooms */
     const char *room;
     const char *prefix; /* of the users' names, so that several generators can share a server */

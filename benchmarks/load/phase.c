@@ -79,7 +79,18 @@ static void check_event(struct connection *connection, const struct document *do
         histogram_add(&phase.delays, now_us - sent_us[id % SENT_TIMES]);
 }
 
+/* Stuck members stop at different places of the room, so that what is kept for one is not kept for all. */
+static void on_stuck_received(struct connection *connection, uint64_t messages) {
+    connection->received += messages;
+    if (connection->received >= (uint64_t)connection->index * (uint64_t)options.stagger)
+        connection_stop_reading(connection);
+}
+
 static void on_message(struct connection *connection, const struct document *document) {
+    if (connection->role == ROLE_STUCK) {
+        on_stuck_received(connection, 1);
+        return;
+    }
     if (connection->role == ROLE_SENDER) {
         phase.sender_deliveries++;
         return;
@@ -94,6 +105,7 @@ static void on_lagged(struct connection *connection, const struct document *docu
     uint64_t missed = 0;
     document_number(document, "\"missed\":", &missed);
     connection->last_seq = 0;
+    if (connection->role == ROLE_STUCK) on_stuck_received(connection, missed);
     if (connection->role != ROLE_SUBSCRIBER) return;
     phase.lagged += missed;
     connection->received += missed;
@@ -129,7 +141,7 @@ void phase_on_read(struct connection *connection, uint64_t received_before, size
 
 void phase_on_close(struct connection *connection) {
     phase.closed++;
-    if (connection->role != ROLE_SUBSCRIBER) phase.broken = true;
+    if (connection->role == ROLE_SENDER || connection->role == ROLE_PINGER) phase.broken = true;
     if (connection->role != ROLE_SUBSCRIBER || !phase.running) return;
     subscribers_open--;
     subscribers_at[connection->received % LEVELS]--;
