@@ -30,6 +30,7 @@ cdef class Writer:
     cdef readonly double paused_at
     cdef bint queued
     cdef bint blocking
+    cdef int fd
     cdef readonly object owner
     cdef readonly object transport
     cdef list replies
@@ -72,3 +73,5 @@ cdef class Fanout:
     cdef bytes lag(self, Subscription subscription)
     cdef bint flush(self, Writer writer) except -1
     cdef transmit(self, Writer writer, list chunks)
+    cdef transmit_one(self, Writer writer, bytes data)
+    cdef fail(self, Writer writer)

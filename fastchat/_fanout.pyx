@@ -17,6 +17,12 @@ A transport is asked to call ``pause_writing`` as soon as the socket does not ta
 than one write of at most the profile's high watermark (and one event, where that alone is larger). A paused
 subscriber costs a cursor. The low watermark is the kernel's (TCP_NOTSENT_LOWAT): see ``fastchat.sockets``.
 
+Sending
+-------
+Most spans go out with ``send`` on the transport's own file descriptor: nothing is buffered there, or the
+writer would be paused, and the descriptor is open until ``connection_lost``, where ``Writer.close`` MUST be
+called. What the socket does not take, every error, and all that TLS has to encrypt is the transport's.
+
 Lagging
 -------
 When the ring has moved past a cursor, the subscriber is told which part of the log it missed
@@ -29,13 +35,18 @@ exception out of one transport closes that one; the sweep goes on.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 
 from fastchat._ring cimport Event, Profile, Ring
 
 from collections import deque
+
+cdef extern from "<sys/socket.h>" nogil:
+    ssize_t send(int fd, const void* data, size_t length, int flags)
+    int MSG_DONTWAIT
+    int MSG_NOSIGNAL
 
 # How many subscribers are served between two looks at the clock: about 50 µs of work.
 cdef enum:
@@ -102,6 +113,9 @@ cdef class Writer:
         self.owner = owner
         self.transport = transport
         self.subscriptions = []
+        sock = transport.get_extra_info("socket")
+        encrypted = transport.get_extra_info("sslcontext") is not None
+        self.fd = -1 if sock is None or encrypted else sock.fileno()
         transport.set_write_buffer_limits(high=0, low=0)
 
     cpdef write(self, bytes data):
@@ -288,6 +302,7 @@ cdef class Fanout:
         cdef Py_ssize_t visits = 0
         cdef Subscription subscription
         cdef Writer writer
+        cdef bytes span
         while channel.unvisited > 0:
             if channel.next_index >= PyList_GET_SIZE(channel.subscriptions):
                 channel.next_index = 0
@@ -300,7 +315,14 @@ cdef class Fanout:
             writer = subscription.writer
             if subscription.position == ring.head or writer.paused or writer.closed:
                 continue
-            if self.flush(writer):
+            if writer.replies is None and PyList_GET_SIZE(writer.subscriptions) == 1 and not writer.blocking:
+                # Nearly everyone in a large room: what flush does comes down to this.
+                span = self.take(subscription, writer.profile.high_water_bytes)
+                if PyBytes_GET_SIZE(span):
+                    self.transmit_one(writer, span)
+                if subscription.position != ring.head:
+                    self.queue_writer(writer)
+            elif self.flush(writer):
                 self.queue_writer(writer)
             visits += 1
             if visits % VISITS_PER_LOOK == 0 and self.clock() >= deadline:
@@ -385,20 +407,39 @@ cdef class Fanout:
     cdef transmit(self, Writer writer, list chunks):
         """One write. What a transport raises ends that transport and nothing else."""
         cdef bytes chunk
+        if PyList_GET_SIZE(chunks) == 1:
+            self.transmit_one(writer, <bytes>PyList_GET_ITEM(chunks, 0))
+            return
         try:
-            if PyList_GET_SIZE(chunks) == 1:
-                writer.transport.write(<bytes>PyList_GET_ITEM(chunks, 0))
-            else:
-                writer.transport.writelines(chunks)
+            writer.transport.writelines(chunks)
         except Exception:
-            self.failures += 1
-            transport = writer.transport
-            writer.close()
-            try:
-                transport.abort()
-            except Exception:
-                self.failures += 1
+            self.fail(writer)
             return
         self.writes += 1
         for chunk in chunks:
             self.bytes_written += PyBytes_GET_SIZE(chunk)
+
+    cdef transmit_one(self, Writer writer, bytes data):
+        """As ``transmit``, of one piece."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        cdef Py_ssize_t sent = -1
+        if writer.fd >= 0 and not writer.paused:
+            sent = send(writer.fd, PyBytes_AS_STRING(data), <size_t>size, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if sent < size:
+            try:
+                writer.transport.write(memoryview(data)[sent:] if sent > 0 else data)
+            except Exception:
+                self.fail(writer)
+                return
+        self.writes += 1
+        self.bytes_written += size
+
+    cdef fail(self, Writer writer):
+        """Ends a writer whose transport has raised."""
+        self.failures += 1
+        transport = writer.transport
+        writer.close()
+        try:
+            transport.abort()
+        except Exception:
+            self.failures += 1
