@@ -125,8 +125,8 @@ class Session:
 
     def _reply(self, command: Command, kind: str, **fields: Any) -> None:
         reply = {"type": kind, **fields}
-        if "ref" in command:
-            reply["ref"] = command["ref"]
+        if (ref := command.get("ref")) is not None:
+            reply["ref"] = ref
         self._peer.reply(reply)
 
     def _membership(self, name: str) -> Membership:
@@ -198,11 +198,21 @@ class Session:
             raise WireError(
                 Code.TOO_LARGE, f"text is {len(text.encode())} bytes long; {limit} are allowed", field="text"
             )
-        if limit and data is not None and len(orjson.dumps(data)) > limit:
-            raise WireError(Code.TOO_LARGE, f"data is over {limit} bytes long as JSON", field="data")
+        if data is not None:
+            self._check_data(data)
         draft = Draft(self.user, wall_ms, text, command.get("id"), data)
         hidden_from = None if self._peer.echo else membership.subscription
         membership.room.post(draft, hidden_from, partial(self._on_sent, command))
+
+    def _check_data(self, data: dict[str, Any]) -> None:
+        try:
+            size = len(orjson.dumps({"data": data})) - len('{"data":}')
+        except orjson.JSONEncodeError:  # it reads objects that are nested more deeply than it writes
+            raise WireError(Code.BAD_FIELD, "data is nested too deeply", field="data") from None
+        if self._limits.text_bytes and size > self._limits.text_bytes:
+            raise WireError(
+                Code.TOO_LARGE, f"data is over {self._limits.text_bytes} bytes long as JSON", field="data"
+            )
 
     def _on_sent(self, command: Command, stored: Stored | WireError) -> None:
         if isinstance(stored, WireError):
