@@ -47,7 +47,7 @@ class Request:
         ]
 
     def only(self, name: str) -> str | None:
-        """Returns a header that may come once, None when it is missing. Raises HandshakeError for a second."""
+        """Returns a header that may come once, None when it is missing. Raises HandshakeError for two."""
         values = self.headers.get(name)
         if values is None:
             return None
