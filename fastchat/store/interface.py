@@ -1,32 +1,54 @@
 """The store's interface: a log per room. Pure: no sockets, clock or await.
 
-The store is the truth: it numbers the events and remembers which message ids it has seen. Answers come
-through callbacks, so that a store in memory answers at once and one on a disk after its commit, and nothing
-above can tell which it talks to.
+The store is the truth: it numbers the events, remembers which ids it has seen, and knows what became of a
+message. Answers come through callbacks, so that a store in memory answers at once and one on a disk after its
+commit, and nothing above can tell which it talks to. Every callback is called exactly once, in the loop's
+thread, with a WireError where the store cannot do it (``unavailable``: nothing has been stored).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
 from fastchat._ring import Ring
 from fastchat.messages import WireError
 
+PAGE_BYTES = 48 * 1024
+"""About the most that one page carries: a reply of this size fits below the usual high watermark."""
+
+BLOCK_EVENTS = 128
+"""Events of a log are read for replay in aligned blocks of this many, so that readers share them."""
+
+
+class Kind(StrEnum):
+    """What an event of a log is; the value is its ``type`` on the wire."""
+
+    MESSAGE = "message"
+    EDITED = "edited"
+    DELETED = "deleted"
+    REACTED = "reacted"
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message that has no ``seq`` yet. ``at_ms`` is when it came in, in milliseconds since 1970."""
+    """An event that has no ``seq`` yet.
 
+    ``at_ms`` is when it came in, in milliseconds since 1970. ``of`` is the ``seq`` of the message that a change
+    refers to. ``fields`` are the event's own (text, data, reaction, remove), which stand last in its JSON.
+    """
+
+    kind: Kind
     author: str
     at_ms: int
-    text: str
+    fields: Mapping[str, Any]
     id: str | None = None
-    data: Mapping[str, Any] | None = None
+    of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A message that is kept: ``body`` is the event's JSON; None where the same id had been stored before."""
+    """An event that is kept: ``body`` is its JSON; None where the same id had been stored before."""
 
     seq: int
     at_ms: int
@@ -35,42 +57,90 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Events of a log in order; ``more`` tells whether there are further ones in the direction of reading."""
+    """JSON objects in order; ``more`` tells whether there are further ones in the direction of reading."""
 
-    bodies: list[bytes]
+    bodies: Sequence[bytes]
     more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive events of a log: ``bodies[i]`` has ``seq`` ``first + i``.
+
+    Starts where it was asked for, or at the oldest event that is left; may be empty only at the head.
+    """
+
+    first: int
+    bodies: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of a room's log is kept; 0 means no limit."""
+
+    events: int = 0
+    age_s: float = 0.0
+    size_bytes: int = 0
 
 
 class RoomLog(Protocol):
     """One room's events, numbered 1, 2, 3 … without holes."""
 
+    room: str
     epoch: str
     """Names this numbering: it is another one when the log had to begin anew."""
+    head: int
+    """The ``seq`` of the newest event that is kept; 0 in a new log."""
+    durable: bool
+    """Whether events outlive the ring (and the process); where not, the ring is all there is."""
+
+    def attach(self, ring: Ring) -> None:
+        """Tells where the newest events are held; called once, before anything else."""
 
     def append(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
-        """Keeps the message and calls ``done`` once, in order of ``seq``, when it is as durable as promised.
+        """Keeps the event and calls ``done``, in order of ``seq``, when it is as durable as promised.
 
-        The same author and id again gives the first one's ``seq``. MUST NOT block.
+        The same author and id again gives the first one's ``seq``. Refuses a change of what is not there
+        (``no_such_message``) and of what is not the author's (``forbidden``). MUST NOT block.
         """
 
     def read(
         self, after: int, before: int, limit: int, newest: bool, done: Callable[[Page | WireError], None]
     ) -> None:
-        """Reads events with ``after < seq < before``, at most ``limit``: the oldest or the ``newest``.
+        """Reads messages with ``after < seq < before`` in their current state, at most ``limit``.
 
-        A page is also bounded in bytes (``PAGE_BYTES``). MUST NOT block.
+        The oldest or the ``newest`` of them; a page is also bounded in bytes (PAGE_BYTES). MUST NOT block.
         """
 
-
-PAGE_BYTES = 48 * 1024
-"""About the most that one page carries: a reply of this size fits below the usual high watermark."""
+    def replay(self, after: int, done: Callable[[Block | WireError], None]) -> None:
+        """Reads the events that follow ``after``, to the end of its aligned block. MUST NOT block."""
 
 
 class Store(Protocol):
-    """Every room's log."""
+    """Every room's log, and what users have read of them."""
 
-    def open(self, room: str, ring: Ring) -> RoomLog:
-        """The log of a room, whose newest events will be in ``ring``."""
+    def open(self, room: str, done: Callable[[RoomLog | WireError], None]) -> None:
+        """The log of a room, which is a new one where there is none. MUST NOT block."""
+
+    def mark(self, user: str, room: str, seq: int) -> None:
+        """Remembers that the user has read the room up to ``seq``; never goes back. Stored in batches."""
+
+    def marks(self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]) -> None:
+        """How far the user has read each of the rooms; rooms without a mark are missing."""
+
+    def search(
+        self,
+        rooms: Sequence[str],
+        query: str,
+        before_ms: int | None,
+        limit: int,
+        done: Callable[[Page | WireError], None],
+    ) -> None:
+        """Messages of the rooms that contain all words of the query, the newest first, in their current state."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be stored at the moment; None when all is well."""
 
     def close(self) -> None:
-        """Finishes what was begun and lets go of files and threads."""
+        """Finishes what was begun and lets go of files and threads. Blocks; call it outside the loop."""

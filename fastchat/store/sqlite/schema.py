@@ -1,0 +1,123 @@
+"""The database file: its tables, its version, how a connection to it is made.
+
+An event's key is ``room_id << 40 | seq``: a room's events lie together, in order, in one B-tree.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+Durability = Literal["full", "normal"]
+
+SEQ_BITS = 40
+BUSY_TIMEOUT_S = 2.0
+
+SCHEMA_1 = """
+CREATE TABLE rooms (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    epoch TEXT NOT NULL,
+    head INTEGER NOT NULL,      -- seq of the newest event
+    first INTEGER NOT NULL,     -- seq of the oldest event that trimming has left
+    size_bytes INTEGER NOT NULL DEFAULT 0,
+    indexed INTEGER NOT NULL DEFAULT 0  -- seq up to which the search index goes
+);
+CREATE INDEX rooms_to_index ON rooms (id) WHERE indexed < head;
+CREATE TABLE events (
+    key INTEGER PRIMARY KEY,    -- room id << 40 | seq
+    kind TEXT NOT NULL,
+    author TEXT NOT NULL,
+    id TEXT,                    -- the author's own
+    at_ms INTEGER NOT NULL,
+    body TEXT NOT NULL          -- the event as every client gets it
+);
+CREATE UNIQUE INDEX events_by_id ON events (key >> 40, author, id) WHERE id IS NOT NULL;
+CREATE TABLE states (           -- messages that were changed, as they are now
+    key INTEGER PRIMARY KEY,
+    body TEXT NOT NULL
+);
+CREATE TABLE marks (            -- how far users have read
+    user TEXT NOT NULL,
+    room_id INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (user, room_id)
+) WITHOUT ROWID;
+CREATE VIRTUAL TABLE texts USING fts5(text, tokenize = "unicode61 remove_diacritics 2");
+"""
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    lambda connection: _run(connection, SCHEMA_1),
+)
+"""Each takes the schema one version further; a file's version is how many it has had."""
+
+
+class StoreError(Exception):
+    """The database file cannot be used. One line that says why."""
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    # Not executescript: that commits what is open, and a migration happens whole or not at all.
+    statement = ""
+    for line in script.splitlines():
+        statement += line + "\n"
+        if sqlite3.complete_statement(statement):
+            connection.execute(statement)
+            statement = ""
+
+
+def connect(path: Path, durability: Durability) -> sqlite3.Connection:
+    """A connection that writes; creates the file and migrates it where needed. Raises StoreError."""
+    try:
+        connection = sqlite3.connect(
+            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot open {path}: {error}") from None
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+        migrate(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise StoreError(f"cannot use {path}: {error}") from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that only reads, for another thread."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Brings the schema to this version, whole or not at all. Raises StoreError for a newer file's."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"{path} is of version {version}, written by a newer fastchat; this one knows {len(MIGRATIONS)}"
+        )
+    if version == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have been quicker.
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        for step in MIGRATIONS[version:]:
+            step(connection)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
