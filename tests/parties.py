@@ -1,14 +1,12 @@
 """Small parties for tests: a clock that the test turns, one chat, and those who talk in it.
 
-No socket and no event loop: ``Party.settle`` does what a loop would do until nothing is left to do.
+No socket and no event loop: ``Party.settle`` does what a loop does until there is nothing left to do.
 """
 
 import asyncio
-import heapq
 import itertools
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastchat._fanout import Fanout, Writer
@@ -19,37 +17,10 @@ from fastchat.messages import Reply, dumps, encode_lagged
 from fastchat.rooms import Hub, RoomSettings
 from fastchat.session import Limits, Session
 from fastchat.store import MemoryStore
+from tests.fakes import FakeLoop, FakeTransport
 
 Document = dict[str, Any]
-Callback = Callable[[], object]
-
 STARTED_AT_MS = 1_700_000_000_000
-
-
-class Clock:
-    """Seconds that pass only when a test says so, and the timers on them."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self._order = itertools.count()
-        self._timers: list[tuple[float, int, Callback]] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def wall_ms(self) -> int:
-        """Milliseconds since 1970 by the same clock."""
-        return STARTED_AT_MS + round((self.now - 1000.0) * 1000)
-
-    def call_later(self, delay_s: float, callback: Callback) -> None:
-        heapq.heappush(self._timers, (self.now + delay_s, next(self._order), callback))
-
-    def timers_due(self, until: float) -> Iterator[Callback]:
-        """Turns the clock to each timer up to ``until``, and hands it over."""
-        while self._timers and self._timers[0][0] <= until:
-            at, _, callback = heapq.heappop(self._timers)
-            self.now = max(self.now, at)
-            yield callback
 
 
 class Party:
@@ -63,44 +34,36 @@ class Party:
         watermarks: tuple[int, int] = (65536, 32768),
         banner_after_s: float = 1.0,
     ) -> None:
-        self.clock = Clock()
-        self._soon: deque[Callback] = deque()
-        self.call_soon = self._soon.append
+        self.loop = FakeLoop()
         self.limits = limits or Limits(messages_per_s=0)
-        fanout = Fanout(self.call_soon, self.clock, encode_lagged)
+        fanout = Fanout(self.loop.call_soon, self.loop.time, encode_lagged)
         settings = rooms or RoomSettings()
-        call_later = self.clock.call_later
         self.chat = Chat(
-            hub=Hub(fanout, MemoryStore(), settings, clock=self.clock, call_later=call_later),
+            hub=Hub(fanout, MemoryStore(), settings, clock=self.loop.time, call_later=self.loop.call_later),
             profiles=Profiles(watermarks, watermarks),
             limits=self.limits,
             census=Census(0, 0),
             lobby="lobby",
             server="fastchat/test",
             banner_after_s=banner_after_s,
-            clock=self.clock,
-            wall_ms=self.clock.wall_ms,
-            call_later=call_later,
+            clock=self.loop.time,
+            wall_ms=self.wall_ms,
+            call_later=self.loop.call_later,
         )
         self.hub = self.chat.hub
 
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970 by the same clock."""
+        return STARTED_AT_MS + round((self.loop.now - 1000.0) * 1000)
+
     def settle(self) -> None:
         """Runs what is due now, and what that brings about."""
-        while self._soon:
-            self._soon.popleft()()
-        for callback in self.clock.timers_due(self.clock.now):
-            callback()
-            while self._soon:
-                self._soon.popleft()()
+        self.loop.advance(0)
 
     def pass_time(self, seconds: float) -> None:
         """Lets the clock run; timers run in time."""
         self.settle()
-        until = self.clock.now + seconds
-        for callback in self.clock.timers_due(until):
-            callback()
-            self.settle()
-        self.clock.now = until
+        self.loop.advance(seconds)
         self.settle()
 
     def program(self, user: str | None = None, *rooms: str, echo: bool = True) -> "Program":
@@ -126,68 +89,27 @@ class Party:
         return Person(self, LineConnection(self.chat))
 
 
-class FakeTransport(asyncio.Transport):
-    """Keeps what is written; while ``stuck``, says so as a transport does whose socket takes no more."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = bytearray()
-        self.stuck = False
-        self.paused = False
-        self.broken = False
-        self.aborted = False
-        self.on_pause: Callback = lambda: None
-        self.on_resume: Callback = lambda: None
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        assert (high, low) == (0, 0)
-
-    def get_write_buffer_size(self) -> int:
-        return int(self.paused)
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self.broken:
-            raise OSError("broken pipe")
-        assert data, "a write of nothing"
-        self.written += data
-        if self.stuck and not self.paused:
-            self.paused = True
-            self.on_pause()
-
-    def writelines(self, list_of_data: Any) -> None:
-        self.write(b"".join(list_of_data))
-
-    def drain(self) -> None:
-        """The socket has taken everything."""
-        self.stuck = False
-        if self.paused:
-            self.paused = False
-            self.on_resume()
-
-    def abort(self) -> None:
-        self.aborted = True
-
-    def take(self) -> bytes:
-        """What was written since the last time."""
-        taken = bytes(self.written)
-        self.written.clear()
-        return taken
-
-
-class Program:
+class Program(asyncio.BaseProtocol):
     """A session and the client behind it, which speaks JSON lines, with no connection in between."""
 
     def __init__(self, party: Party, echo: bool = True) -> None:
         self.party = party
         self.echo = echo
-        self.transport = FakeTransport()
+        self.transport = FakeTransport(party.loop)
+        self.transport.set_protocol(self)
         self._profile = party.chat.profiles.line
         self.writer = Writer(party.hub.fanout, self._profile, self.transport, self)
-        self.transport.on_pause = self.writer.pause
-        self.transport.on_resume = self.writer.resume
-        self.session = Session(party.hub, self, party.limits, "fastchat/test", party.clock())
+        self.session = Session(party.hub, self, party.limits, "fastchat/test", party.loop.time())
         self._refs = itertools.count(1)
         self._heard: list[Document] = []
+
+    # Protocol: called by the transport
+
+    def pause_writing(self) -> None:
+        self.writer.pause()
+
+    def resume_writing(self) -> None:
+        self.writer.resume()
 
     # Peer: called by the session
 
@@ -201,7 +123,7 @@ class Program:
 
     def say(self, type: str, **fields: Any) -> None:
         """Sends a command without waiting."""
-        self.session.receive({"type": type, **fields}, self.party.clock(), self.party.clock.wall_ms())
+        self.session.receive({"type": type, **fields}, self.party.loop.time(), self.party.wall_ms())
 
     def ask(self, type: str, **fields: Any) -> Document:
         """Sends a command and returns its answer; what else is heard is kept for ``heard``."""
@@ -231,7 +153,7 @@ class Program:
         self.party.settle()
 
 
-class FakeStream:
+class FakeStream(asyncio.BaseProtocol):
     """An edge without a socket: hands messages over, unless it was told to pause or close."""
 
     peer_address = "192.0.2.1"
@@ -240,12 +162,17 @@ class FakeStream:
         self._party = party
         self._handler = handler
         self._waiting: deque[bytes] = deque()
-        self.socket = FakeTransport()
+        self.socket = FakeTransport(party.loop)
+        self.socket.set_protocol(self)
         self.transport: asyncio.Transport = self.socket
         self.reading = True
         self.closed: tuple[int, str] | None = None
-        self.socket.on_pause = handler.on_pause_writing
-        self.socket.on_resume = handler.on_resume_writing
+
+    def pause_writing(self) -> None:
+        self._handler.on_pause_writing()
+
+    def resume_writing(self) -> None:
+        self._handler.on_resume_writing()
 
     def deliver(self, payload: bytes) -> None:
         """A message arrives."""
@@ -266,14 +193,17 @@ class FakeStream:
 
     def resume_reading(self) -> None:
         self.reading = True
-        self._party.call_soon(self._hand_over)
+        self._party.loop.call_soon(self._hand_over)
 
     def close(self, code: int, reason: str) -> None:
         assert self.closed is None, "closed twice"
         self.closed = (code, reason)
 
     def abort(self) -> None:
-        self.transport.abort()
+        self.socket.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._handler.on_close(1006, "the connection was lost")
 
 
 class Client:
@@ -292,7 +222,7 @@ class Client:
 
     def lose(self) -> None:
         """The connection is over."""
-        self.connection.on_close(1006, "the connection was lost")
+        self.transport.peer_resets()
         self.party.settle()
 
 
