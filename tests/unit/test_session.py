@@ -80,7 +80,7 @@ def test_a_bad_ref_is_named_and_not_echoed(party: Party, ref: Any) -> None:
 @pytest.mark.parametrize("command", [{}, {"ref": None}])
 def test_who_gives_no_ref_gets_none(party: Party, command: dict[str, Any]) -> None:
     program = party.program("alice", "lobby")
-    for type, fields in [
+    for kind, fields in [
         ("ping", {}),
         ("send", {"room": "lobby", "text": "hi"}),
         ("members", {"room": "no"}),
