@@ -71,7 +71,7 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.build-tools: $(VENV)/.made pyproject.toml
-	@$(PIP) "setuptools>=77" "cython>=3.1"
+	@$(PIP) "setuptools>=77" "cython>=3.3"
 	@touch $@
 
 $(VENV)/.compiled: $(VENV)/.build-tools setup.py $(COMPILED_SOURCES)

@@ -14,6 +14,7 @@ from Cython.Build import cythonize
 from Cython.Compiler import Options
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError
 
 STRICT = os.environ.get("FASTCHAT_STRICT", "") not in ("", "0")
 SANITIZE = os.environ.get("FASTCHAT_SANITIZE", "")
@@ -56,7 +57,10 @@ class BuildCompiledModules(build_ext):
                 f"fastchat: Python's C headers are missing (no Python.h in {PYTHON_HEADERS}). "
                 "Install them, on Debian and Ubuntu with: apt-get install python3-dev"
             )
-        super().run()
+        try:
+            super().run()
+        except (CompileError, LinkError) as error:
+            raise SystemExit(f"fastchat: {error}; the compiler's own message stands above") from None
 
 
 def compiled_modules() -> list[Extension]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import pathlib
 import platform
 import sys
@@ -50,6 +51,7 @@ def _parse_arguments() -> argparse.Namespace:
         help=", ".join((*NAMES, *_GROUPS)),
     )
     parser.add_argument("--quick", action="store_true", help="a look in a minute: short runs, one round")
+    parser.add_argument("--rounds", type=int, metavar="N", help="how often each case is measured")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write everything measured there")
     parser.add_argument("--gate", action="store_true", help="exit with 1 where a figure falls short")
     return parser.parse_args()
@@ -58,6 +60,7 @@ def _parse_arguments() -> argparse.Namespace:
 def main() -> int:
     arguments = _parse_arguments()
     plan = QUICK if arguments.quick else FULL
+    plan = dataclasses.replace(plan, rounds=arguments.rounds or plan.rounds)
     wanted = {name for only in arguments.only or NAMES for name in _GROUPS.get(only, (only,))}
     if SERVER_CORE == LOAD_CORE:
         print("Only one core: server and load share it, the figures mean little.", file=sys.stderr)

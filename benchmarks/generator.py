@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import select
 import subprocess
 from collections.abc import Iterator
 
-from .processes import LOAD_CORE, start_process
+from .processes import LOAD_CORE, prefer, start_process
 from .programs import build_program
 from .servers import Server
 
@@ -87,12 +86,8 @@ class Generator:
         return self._process.poll() is not None
 
     def prefer(self) -> None:
-        """Let it run before other programs on its core, so that it sees an answer when it arrives.
-
-        Needs a privilege; without it the delays contain what the other generator makes it wait.
-        """
-        with contextlib.suppress(PermissionError):
-            os.sched_setscheduler(self._process.pid, os.SCHED_FIFO, os.sched_param(1))
+        """Let it see an answer when it arrives, whatever the other generator is doing on their core."""
+        prefer(self._process.pid)
 
 
 @contextlib.contextmanager

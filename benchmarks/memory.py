@@ -22,7 +22,7 @@ _STAGGER_MESSAGES = 8
 def measure_idle(plan: Plan, rooms: int) -> Figure:
     """Return bytes per idle WebSocket connection; what the first few cost once is not counted."""
     values, faults = [], []
-    for _ in range(min(plan.rounds, 2)):
+    for _ in range(plan.rounds):
         with fastchat() as server:
             idle = {"seconds": 1, "rooms": rooms}
             with generator(server, "ws", "idle", subscribers=plan.idle_warm_up, prefix="w", **idle):
@@ -115,7 +115,7 @@ def measure_stuck(plan: Plan) -> list[Figure]:
     connections = plan.stuck_readers + plan.healthy_readers + 1
     bound_mb = (connections * (HIGH_WATER_BYTES + CONNECTION_BYTES) + RING_BYTES) / 1e6
     runs = []
-    for _ in range(min(plan.rounds, 2)):
+    for _ in range(plan.rounds):
         alone, together = _flood(plan, 0), _flood(plan, plan.stuck_readers)
         runs.append((alone, together, _flood(plan, plan.stuck_readers, _STAGGER_MESSAGES)))
     faults = [f"healthy readers: {flood.load.faults}" for run in runs for flood in run if flood.load.faults]

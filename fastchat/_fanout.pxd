@@ -30,6 +30,7 @@ cdef class Writer:
     cdef readonly double paused_at
     cdef bint queued
     cdef bint blocking
+    cdef bint hides
     cdef int fd
     cdef readonly object owner
     cdef readonly object transport
@@ -61,6 +62,8 @@ cdef class Fanout:
     cdef object run
     cdef object behind
     cdef object busy
+    cdef list spanned
+    cdef object error
     cdef bint scheduled
     cdef uint64_t writers
 
@@ -69,6 +72,8 @@ cdef class Fanout:
     cdef queue_channel(self, Channel channel)
     cdef serve_behind(self, double deadline)
     cdef bint sweep(self, Channel channel, double deadline) except -1
+    cdef serve(self, Writer writer)
+    cdef bint fits(self, Subscription subscription, Py_ssize_t budget_bytes) except -1
     cdef bytes take(self, Subscription subscription, Py_ssize_t budget_bytes)
     cdef bytes lag(self, Subscription subscription)
     cdef bint flush(self, Writer writer) except -1

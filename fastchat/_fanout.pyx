@@ -14,8 +14,8 @@ Watermarks
 ----------
 A transport is asked to call ``pause_writing`` as soon as the socket does not take everything, and
 ``resume_writing`` when all of it has gone. In between nothing more is given to it, so that it never holds more
-than one write of at most the profile's high watermark (and one event, where that alone is larger). A paused
-subscriber costs a cursor. The low watermark is the kernel's (TCP_NOTSENT_LOWAT): see ``fastchat.sockets``.
+than one write of at most the profile's high watermark, or one event or reply where that alone is larger (what
+``lagged`` takes may come on top). A paused subscriber costs a cursor. The low watermark is the kernel's (TCP_NOTSENT_LOWAT): see ``fastchat.sockets``.
 
 Sending
 -------
@@ -31,7 +31,8 @@ When the ring has moved past a cursor, the subscriber is told which part of the 
 Closing
 -------
 ``Writer.close`` takes its subscriptions out of their channels at once, also in the middle of a sweep. An
-exception out of one transport closes that one; the sweep goes on.
+exception out of one transport closes that one; the sweep goes on. So it does when an encoder or an owner
+raises, but that is a mistake of ours: ``tick`` raises it, for the loop to report, when its work is done.
 """
 
 cimport cython
@@ -92,6 +93,7 @@ cdef class Channel:
         """
         if hidden_from is not None:
             hidden_from.hidden = self.ring.head
+            hidden_from.writer.hides = True
         self.ring.append(event)
         self.fanout.events += 1
         self.unvisited = PyList_GET_SIZE(self.subscriptions)
@@ -117,6 +119,8 @@ cdef class Writer:
         encrypted = transport.get_extra_info("sslcontext") is not None
         self.fd = -1 if sock is None or encrypted else sock.fileno()
         transport.set_write_buffer_limits(high=0, low=0)
+        if transport.get_write_buffer_size():
+            self.pause()  # whoever wrote before had been told so, this writer has not
 
     cpdef write(self, bytes data):
         """Sends framed bytes (a reply) with this iteration's tick, before any later event of a room."""
@@ -141,7 +145,7 @@ cdef class Writer:
 
     def pause(self):
         """MUST be called from the protocol's ``pause_writing``."""
-        if self.paused:
+        if self.paused or self.closed:
             return
         self.paused = True
         self.paused_at = self.fanout.clock()
@@ -158,7 +162,7 @@ cdef class Writer:
             self.fanout.queue_writer(self)
 
     def subscribe(self, Channel channel not None, after=None):
-        """Starts a cursor behind ``after`` (a ``seq``), or at the head. Returns the Subscription.
+        """Starts a cursor behind ``after`` (a ``seq`` from 0 to the head's), or at the head.
 
         Where the ring no longer reaches back to ``after``, the first thing that is written is ``lagged``.
         """
@@ -166,7 +170,8 @@ cdef class Writer:
         cdef Ring ring = channel.ring
         subscription.channel = channel
         subscription.writer = self
-        subscription.hidden = -1
+        # Of what had been hidden from this writer before, the ring does not tell the last position.
+        subscription.hidden = ring.head - 1 if self.hides else -1
         subscription.index = PyList_GET_SIZE(channel.subscriptions)
         subscription.seq = ring.head_seq if after is None else after
         subscription.position = ring.head
@@ -176,12 +181,14 @@ cdef class Writer:
                 subscription.position = -1
             self.fanout.queue_writer(self)
         channel.subscriptions.append(subscription)
+        # The sweep counts from where it stands: with one more on its way it would end one too early.
+        channel.unvisited += 1
         self.subscriptions.append(subscription)
         return subscription
 
     def flush(self):
         """Writes what waits now instead of with the tick, replies first, as far as the transport takes it."""
-        self.fanout.flush(self)
+        self.fanout.serve(self)
 
     def finish(self):
         """Hands the waiting replies to the transport, paused or not: for the last words before it is closed."""
@@ -202,6 +209,7 @@ cdef class Writer:
         self.reply_bytes = 0
         self.owner = None
         self.transport = None
+        self.fd = -1
         self.fanout.stalled.discard(self)
 
 
@@ -223,6 +231,7 @@ cdef class Fanout:
         self.stalled = set()
         self.behind = deque()
         self.busy = deque()
+        self.spanned = []
         self.run = self.tick
 
     def channel(self, str name not None, Py_ssize_t ring_bytes, int64_t head_seq=0):
@@ -262,24 +271,31 @@ cdef class Fanout:
     def tick(self):
         """Serves everyone who waits, for at most one slice; schedules itself when something is left."""
         cdef double start = self.clock()
+        cdef double deadline = start + self.slice_s
         cdef Channel channel
-        cdef bint in_time = True
+        cdef Ring ring
         self.scheduled = False
         # Stragglers get half of the slice at most, so that they cannot hold up those who keep pace.
         self.serve_behind(start + self.slice_s / 2)
-        while self.busy and in_time:
+        while self.busy:
             channel = self.busy.popleft()
-            if self.sweep(channel, start + self.slice_s):
+            if self.sweep(channel, deadline):
                 channel.queued = False
-                channel.ring.forget_spans()
                 self.sweeps += 1
             else:
                 # To the back of the queue: a large room must not keep the small ones waiting.
                 self.busy.append(channel)
-                in_time = False
+            if self.clock() >= deadline:
+                break
+        for ring in self.spanned:
+            ring.forget_spans()
+        self.spanned.clear()
         self.sweep_time_s += self.clock() - start
         if self.behind or self.busy:
             self.schedule()
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
 
     cdef serve_behind(self, double deadline):
         """Flushes the waiting writers, each at most once, until time runs out."""
@@ -290,8 +306,7 @@ cdef class Fanout:
             waiting -= 1
             writer = self.behind.popleft()
             writer.queued = False
-            if self.flush(writer):
-                self.queue_writer(writer)
+            self.serve(writer)
             visits += 1
             if visits % VISITS_PER_LOOK == 0 and self.clock() >= deadline:
                 return
@@ -302,7 +317,6 @@ cdef class Fanout:
         cdef Py_ssize_t visits = 0
         cdef Subscription subscription
         cdef Writer writer
-        cdef bytes span
         while channel.unvisited > 0:
             if channel.next_index >= PyList_GET_SIZE(channel.subscriptions):
                 channel.next_index = 0
@@ -315,21 +329,23 @@ cdef class Fanout:
             writer = subscription.writer
             if subscription.position == ring.head or writer.paused or writer.closed:
                 continue
-            if writer.replies is None and PyList_GET_SIZE(writer.subscriptions) == 1 and not writer.blocking:
-                # Nearly everyone in a large room: what flush does comes down to this.
-                span = self.take(subscription, writer.profile.high_water_bytes)
-                if PyBytes_GET_SIZE(span):
-                    self.transmit_one(writer, span)
-                if subscription.position != ring.head:
-                    self.queue_writer(writer)
-            elif self.flush(writer):
-                self.queue_writer(writer)
+            self.serve(writer)
             visits += 1
             if visits % VISITS_PER_LOOK == 0 and self.clock() >= deadline:
                 return channel.unvisited == 0
         return True
 
     # Writing
+
+    cdef serve(self, Writer writer):
+        """Flushes, and queues the writer while there is more; what goes wrong ends this writer alone."""
+        try:
+            if self.flush(writer):
+                self.queue_writer(writer)
+        except Exception as error:
+            self.fail(writer)
+            self.error = error
+            self.schedule()
 
     cdef bint flush(self, Writer writer) except -1:
         """Writes replies, then spans, up to the high watermark. Returns whether more could be written now."""
@@ -342,6 +358,15 @@ cdef class Fanout:
         cdef bint more = False
         if writer.closed or writer.paused:
             return False
+        if count == 1 and writer.replies is None and not writer.blocking:
+            # Nearly everyone in a large room: what follows comes down to this.
+            subscription = <Subscription>PyList_GET_ITEM(writer.subscriptions, 0)
+            if subscription.position != subscription.channel.ring.head:
+                span = self.take(subscription, budget)
+                if PyBytes_GET_SIZE(span):
+                    self.transmit_one(writer, span)
+            more = subscription.position != subscription.channel.ring.head
+            return more and not writer.paused and not writer.closed
         if writer.replies is not None:
             chunks = writer.replies if len(writer.replies) == 1 else [b"".join(writer.replies)]
             budget -= writer.reply_bytes
@@ -355,7 +380,7 @@ cdef class Fanout:
                 writer.turn = 0
             subscription = <Subscription>PyList_GET_ITEM(writer.subscriptions, writer.turn)
             if subscription.position != subscription.channel.ring.head:
-                if budget <= 0:
+                if chunks and not self.fits(subscription, budget):
                     more = True
                     break
                 span = self.take(subscription, budget)
@@ -372,6 +397,14 @@ cdef class Fanout:
             writer.owner.on_writable()
         return more and not writer.paused and not writer.closed
 
+    cdef bint fits(self, Subscription subscription, Py_ssize_t budget_bytes) except -1:
+        """Whether the next event of a subscription that is behind stays within the budget."""
+        cdef Ring ring = subscription.channel.ring
+        cdef int64_t position = max(subscription.position, ring.first)
+        if position == ring.head:
+            return budget_bytes > 0  # all that is left to say is what was missed
+        return ring.framed_size_at(subscription.writer.profile, position) <= budget_bytes
+
     cdef bytes take(self, Subscription subscription, Py_ssize_t budget_bytes):
         """The next span of a subscription that is behind; moves its cursor past it."""
         cdef Ring ring = subscription.channel.ring
@@ -379,13 +412,17 @@ cdef class Fanout:
         cdef bytes span
         cdef int64_t end = 0
         cdef uint64_t reader = 0
+        cdef bint first_span = ring.spans_used == 0
         if subscription.position < ring.first:
             notice = self.lag(subscription)
             if subscription.position == ring.head:
                 return notice
+            budget_bytes -= PyBytes_GET_SIZE(notice)
         if subscription.hidden >= subscription.position:
             reader = subscription.writer.id
         span = ring.span(subscription.writer.profile, subscription.position, budget_bytes, reader, &end)
+        if first_span and ring.spans_used:
+            self.spanned.append(ring)
         self.deliveries += end - subscription.position
         subscription.position = end
         subscription.seq = ring.at(end - 1).seq
@@ -435,7 +472,7 @@ cdef class Fanout:
         self.bytes_written += size
 
     cdef fail(self, Writer writer):
-        """Ends a writer whose transport has raised."""
+        """Ends a writer that something has gone wrong with."""
         self.failures += 1
         transport = writer.transport
         writer.close()

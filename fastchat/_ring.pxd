@@ -43,6 +43,7 @@ cdef class Ring:
     cpdef forget_spans(self)
     cdef inline Event at(self, int64_t position)
     cdef evict(self)
-    cdef int64_t end_of(self, int64_t start, Py_ssize_t budget_bytes)
+    cdef int64_t end_of(self, Profile profile, int64_t start, Py_ssize_t budget_bytes) except -1
     cdef bytes build(self, Profile profile, int64_t start, int64_t end, uint64_t reader)
     cdef bytes span(self, Profile profile, int64_t start, Py_ssize_t budget_bytes, uint64_t reader, int64_t* end)
+    cdef Py_ssize_t framed_size_at(self, Profile profile, int64_t position) except -1

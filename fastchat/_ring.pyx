@@ -67,9 +67,6 @@ cdef class Profile:
     """
 
     def __init__(self, str name not None, framing, Py_ssize_t high_water_bytes, Py_ssize_t low_water_bytes):
-        global _profiles
-        _profiles += 1
-        self.serial = _profiles
         self.name = name
         if callable(framing):
             self.framing = ENCODER
@@ -80,8 +77,12 @@ cdef class Profile:
 
     def set_watermarks(self, Py_ssize_t high_water_bytes, Py_ssize_t low_water_bytes):
         """Takes effect with the next write of every connection. Raises ValueError unless 0 <= low < high."""
+        global _profiles
         if not 0 <= low_water_bytes < high_water_bytes:
             raise ValueError(f"watermarks must be 0 <= low < high, got {low_water_bytes} and {high_water_bytes}")
+        # Spans are kept under this number: those of the old watermarks fit no longer.
+        _profiles += 1
+        self.serial = _profiles
         self.high_water_bytes = high_water_bytes
         self.low_water_bytes = low_water_bytes
 
@@ -213,7 +214,7 @@ cdef class Ring:
         self.evict()
 
     cpdef int64_t position_after(self, int64_t seq) except -1:
-        """The position of the first held log event with a higher ``seq``; the head when there is none."""
+        """The position of the first held event with a higher ``seq``; the head when there is none."""
         cdef int64_t low = self.first
         cdef int64_t high = self.head
         cdef int64_t middle
@@ -250,13 +251,18 @@ cdef class Ring:
             found.reverse()
         return found
 
-    cdef int64_t end_of(self, int64_t start, Py_ssize_t budget_bytes):
+    cdef Py_ssize_t framed_size_at(self, Profile profile, int64_t position) except -1:
+        """How long the event is that stands there, framed."""
+        if profile.framing == ENCODER:
+            return PyBytes_GET_SIZE(profile.encode_event(self.at(position)))
+        return framed_size(profile.framing, PyBytes_GET_SIZE(self.at(position).body))
+
+    cdef int64_t end_of(self, Profile profile, int64_t start, Py_ssize_t budget_bytes) except -1:
         """Where a span from ``start`` ends that fits the budget; it holds one event at least."""
         cdef int64_t position = start
         cdef Py_ssize_t size = 0
         while position < self.head:
-            # 10 bytes are the longest frame header there is: a span never exceeds its budget by framing.
-            size += PyBytes_GET_SIZE(self.at(position).body) + 10
+            size += self.framed_size_at(profile, position)
             if size > budget_bytes and position > start:
                 break
             position += 1
@@ -286,19 +292,21 @@ cdef class Ring:
     cdef bytes span(self, Profile profile, int64_t start, Py_ssize_t budget_bytes, uint64_t reader, int64_t* end):
         """The span from ``start`` (MUST be held) as far as the budget goes; sets ``end`` to where it stops.
 
-        Spans of the profile's whole budget are shared with everyone who asks next; see ``forget_spans``.
+        It is shared with everyone who asks next and whose budget it fits; see ``forget_spans``.
         """
         cdef int i
         cdef bytes span
-        cdef bint shared = reader == 0 and budget_bytes == profile.high_water_bytes
-        if shared:
+        if reader == 0:
             for i in range(self.spans_used):
                 if self.span_start[i] == start and self.span_profile[i] == profile.serial:
-                    end[0] = self.span_end[i]
-                    return <bytes>self.spans[i]
-        end[0] = self.end_of(start, budget_bytes)
+                    span = <bytes>self.spans[i]
+                    if PyBytes_GET_SIZE(span) <= budget_bytes or self.span_end[i] == start + 1:
+                        end[0] = self.span_end[i]
+                        return span
+        end[0] = self.end_of(profile, start, budget_bytes)
         span = self.build(profile, start, end[0], reader)
-        if shared:
+        # One that a smaller budget has cut short would cut everyone short.
+        if reader == 0 and (end[0] == self.head or budget_bytes == profile.high_water_bytes):
             # A few are enough for everyone near the head; a thousand stragglers must not keep one each.
             if self.spans_used == SPANS_KEPT:
                 self.forget_spans()
@@ -323,6 +331,6 @@ cdef class Ring:
         return span, end
 
     cpdef forget_spans(self):
-        """Lets go of the spans that were kept for sharing; called when everyone has been served."""
+        """Lets go of the spans that were kept for sharing; called at the end of each tick."""
         self.spans_used = 0
         self.spans.clear()

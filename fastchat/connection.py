@@ -62,7 +62,7 @@ class Connection:
             self.session.refuse(error)
         if self.writer.would_block():
             self._stream.pause_reading()
-        elif self._dialect.patient and (wait_s := self.session.wait_s(now)) > 0:
+        if self._dialect.patient and (wait_s := self.session.wait_s(now)) > 0:
             self._throttled = True
             self._stream.pause_reading()
             self._chat.call_later(wait_s, self._on_throttle_over)
@@ -113,6 +113,10 @@ class Connection:
             self._stream.resume_reading()
 
     def _on_throttle_over(self) -> None:
+        # A loop's timers may run a little early.
+        if (wait_s := self.session.wait_s(self._chat.clock())) > 0:
+            self._chat.call_later(wait_s, self._on_throttle_over)
+            return
         self._throttled = False
         if not (self._ending or self.writer.closed or self.writer.would_block()):
             self._stream.resume_reading()

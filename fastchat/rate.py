@@ -1,5 +1,7 @@
 """A token bucket. Pure: no sockets, clock or await."""
 
+ROUNDING = 1e-6
+
 
 class TokenBucket:
     """Lets ``rate_per_s`` things happen per second on average, and ``burst`` at once. Rate 0: no limit."""
@@ -28,4 +30,6 @@ class TokenBucket:
             return 0.0
         self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate_per_s)
         self._filled_at = now
-        return max(0.0, (1 - self._tokens) / self._rate_per_s)
+        missing = 1 - self._tokens
+        # Who waited exactly as long as told has a whole token, whatever the fractions add up to.
+        return missing / self._rate_per_s if missing > ROUNDING else 0.0

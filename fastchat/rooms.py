@@ -91,12 +91,12 @@ class Room:
 
     def _publish_presence(self) -> None:
         self._presence_due = False
-        self._presence_at = self._hub.clock()
         came, went = list(self._came), list(self._went)
         self._came.clear()
         self._went.clear()
         if not self.members or not (came or went):
             return
+        self._presence_at = self._hub.clock()
         if len(self.members) > self._hub.settings.presence_names:
             came, went = [], []
         self._publish_ephemeral(encode_presence(self.name, came, went, len(self.members)))

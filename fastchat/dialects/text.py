@@ -4,6 +4,7 @@ A line is a message to the current room, or a command that begins with ``/``. Ot
 ``[lobby] alice: hi``, everything else that the server says begins with ``*``.
 """
 
+import re
 from collections.abc import Callable, Sequence
 
 import orjson
@@ -22,8 +23,13 @@ HELP = """\
 * A message that begins with / is written with two: //shrug
 """
 
-# RFC 854: what a telnet client may send between the characters, and what no terminal may be sent.
-_TELNET_COMMAND = 0xFF
+# RFC 854, RFC 855: what a telnet client may send between the characters: IAC and a verb, which is followed
+# by an option, by a subnegotiation up to IAC SE, or by nothing.
+_telnet_command = re.compile(rb"\xff(?:[\xfb-\xfe].?|\xfa.*?(?:\xff\xf0|\Z)|.?)", re.DOTALL)
+
+_history_limit = re.compile("[1-9][0-9]{0,8}").fullmatch
+
+# What no terminal may be sent.
 _BIDI_CONTROLS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _CONTROLS = [*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), *_BIDI_CONTROLS]
 _CLEANED = str.maketrans(dict.fromkeys(_CONTROLS, "") | {"\t": " "})
@@ -91,10 +97,13 @@ class TextDialect:
     def parse(self, payload: bytes) -> Sequence[Command]:
         """The commands in one line; the first line also says hello. Raises WireError."""
         try:
-            line = clean(_without_telnet(payload).decode())
+            line = clean(_telnet_command.sub(b"", payload).decode())
         except UnicodeDecodeError:
             raise WireError(Code.BAD_FIELD, "that was not UTF-8 text, so it was not sent") from None
         word, _, rest = line.partition(" ")
+        if word == "/quit":
+            self._end()
+            return []
         if word == "/nick" and not self._user:
             return self._nick(rest.strip())
         commands: list[Command] = []
@@ -132,6 +141,8 @@ class TextDialect:
             return []
         if not room:
             raise WireError(Code.BAD_FIELD, "say which room: /join games")
+        if room == self._lobby and not self._user:
+            return []  # a newcomer's first line leads there anyway
         return [{"type": "join", "room": room}]
 
     def _leave(self, room: str) -> list[Command]:
@@ -144,16 +155,13 @@ class TextDialect:
         return [{"type": "rooms"}]
 
     def _history(self, count: str) -> list[Command]:
-        if count and not (count.isascii() and count.isdigit() and int(count)):
+        limit = _history_limit(count or "20")
+        if limit is None:
             raise WireError(Code.BAD_FIELD, "say how many messages: /history 20")
-        return [{"type": "history", "room": self._here(not self._user), "limit": int(count or 20)}]
+        return [{"type": "history", "room": self._here(not self._user), "limit": int(limit[0])}]
 
     def _help(self, rest: str) -> list[Command]:
         self._say(HELP.encode())
-        return []
-
-    def _quit(self, rest: str) -> list[Command]:
-        self._end()
         return []
 
     # Replies
@@ -225,7 +233,6 @@ _COMMANDS: dict[str, Callable[[TextDialect, str], list[Command]]] = {
     "/rooms": TextDialect._list_rooms,
     "/history": TextDialect._history,
     "/help": TextDialect._help,
-    "/quit": TextDialect._quit,
 }
 
 _REPLIES: dict[str, Callable[[TextDialect, Reply], Sequence[str]]] = {
@@ -240,19 +247,3 @@ _REPLIES: dict[str, Callable[[TextDialect, Reply], Sequence[str]]] = {
     "sent": TextDialect._show_nothing,
     "pong": TextDialect._show_nothing,
 }
-
-
-def _without_telnet(line: bytes) -> bytes:
-    """The line without a telnet client's option negotiation (RFC 854): IAC, a verb, an option."""
-    if _TELNET_COMMAND not in line:
-        return line
-    kept = bytearray()
-    i = 0
-    while i < len(line):
-        if line[i] != _TELNET_COMMAND:
-            kept.append(line[i])
-            i += 1
-        else:
-            verb = line[i + 1] if i + 1 < len(line) else 0
-            i += 3 if 0xFB <= verb <= 0xFE else 2
-    return bytes(kept)

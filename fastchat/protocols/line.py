@@ -49,7 +49,7 @@ class LineProtocol(StreamProtocol):
     of it.
     """
 
-    __slots__ = ("_eof", "_kept", "_skipping")
+    __slots__ = ("_eof", "_eof_told", "_kept", "_skipping")
 
     _listener: LineListener
 
@@ -58,6 +58,7 @@ class LineProtocol(StreamProtocol):
         self._kept = b""
         self._skipping = False
         self._eof = False
+        self._eof_told = False
 
     # Called by the transport
 
@@ -145,6 +146,9 @@ class LineProtocol(StreamProtocol):
 
     def _end_input(self) -> None:
         """Hands over the last line, finished or not, and gives the handler time to answer."""
+        if self._eof_told:
+            return
+        self._eof_told = True
         last, self._kept = self._kept, b""
         if last and not self._skipping:
             self._hand_over(last, 0, len(last))

@@ -52,6 +52,21 @@ def test_taken_name_is_asked_for_again(server: ServerProcess, visitors: Visitors
     expect(other.presence).to_contain_text("2 here")
 
 
+def test_impatient_person_enters_once(server: ServerProcess, visitors: Visitors) -> None:
+    visitor = visitors.new()
+    visitor.visit(server.http)
+    visitor.name.fill("alice")
+    visitor.page.evaluate("for (let times = 0; times < 3; times++) document.forms.login.requestSubmit()")
+    expect(visitor.draft).to_be_focused()
+    visitor.page.evaluate("for (let times = 0; times < 3; times++) document.forms.login.requestSubmit()")
+    visitor.say("here")
+    expect(visitor.unsent).to_have_count(0)
+    expect(visitor.messages).to_have_text(["here"])
+    expect(visitor.status).to_be_hidden()
+    bob = visitors.chatting(server.http, "bob")
+    expect(bob.presence).to_contain_text("2 here")
+
+
 def test_name_that_cannot_be_is_not_sent(server: ServerProcess, visitors: Visitors) -> None:
     visitor = visitors.new()
     visitor.visit(server.http)

@@ -1,0 +1,1 @@
+"""Small, clear pure-Python twins of the compiled classes."""

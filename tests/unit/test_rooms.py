@@ -1,0 +1,341 @@
+"""Rooms: who is announced and when, which rooms are kept, and who has which name."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastchat._fanout import Writer
+from fastchat.messages import Code, WireError
+from fastchat.rooms import Hub, Membership, RoomSettings
+from fastchat.store import Draft, Stored
+from tests.fakes import FakeTransport
+from tests.parties import Party, parse_lines
+
+INTERVAL_S = RoomSettings().presence_interval_s
+
+
+@pytest.fixture
+def party() -> Party:
+    return Party()
+
+
+class Observer:
+    """Hears what happens in one room and is never announced itself."""
+
+    def __init__(self, party: Party, room: str = "lobby") -> None:
+        self._party = party
+        self._transport = FakeTransport(party.loop)
+        writer = Writer(party.hub.fanout, party.chat.profiles.line, self._transport)
+        writer.subscribe(party.hub.rooms[room].channel)
+
+    def heard(self) -> list[tuple[list[str], list[str], int]]:
+        """Who came, who went and how many there are, by every presence event since the last time."""
+        self._party.settle()
+        events = parse_lines(self._transport.take())
+        assert {event["type"] for event in events} <= {"presence"}
+        return [(event["joined"], event["left"], event["members"]) for event in events]
+
+
+def enter(party: Party, user: str, room: str = "lobby") -> Membership:
+    writer = Writer(party.hub.fanout, party.chat.profiles.line, FakeTransport(party.loop))
+    return party.hub.join(writer, user, room, None, None)
+
+
+def say(party: Party, room: str = "lobby", text: str = "hi") -> None:
+    answers: list[Stored | WireError] = []
+    party.hub.rooms[room].post(Draft("alice", 0, text), None, answers.append)
+    (answer,) = answers
+    assert isinstance(answer, Stored)
+
+
+@pytest.fixture
+def observer(party: Party) -> Observer:
+    """In ``lobby``, where alice has been for a while."""
+    enter(party, "alice")
+    observer = Observer(party)
+    party.pass_time(10)
+    observer.heard()
+    return observer
+
+
+# Presence
+
+
+def test_the_first_to_come_is_announced_at_once(party: Party, observer: Observer) -> None:
+    enter(party, "bob")
+    assert observer.heard() == [(["bob"], [], 2)]
+
+
+def test_those_who_come_next_are_announced_together_an_interval_later(
+    party: Party, observer: Observer
+) -> None:
+    enter(party, "bob")
+    observer.heard()
+    enter(party, "carol")
+    party.pass_time(INTERVAL_S / 2)
+    enter(party, "dave")
+    assert observer.heard() == []
+    party.pass_time(INTERVAL_S / 2)
+    assert observer.heard() == [(["carol", "dave"], [], 4)]
+    party.pass_time(INTERVAL_S)
+    enter(party, "eve")
+    assert observer.heard() == [(["eve"], [], 5)]
+
+
+def test_those_who_come_in_the_same_turn_are_announced_together(party: Party, observer: Observer) -> None:
+    for user in ("bob", "carol"):
+        enter(party, user)
+    assert observer.heard() == [(["bob", "carol"], [], 3)]
+
+
+def test_who_comes_and_goes_between_two_announcements_is_not_announced(
+    party: Party, observer: Observer
+) -> None:
+    enter(party, "bob")
+    observer.heard()
+    carol = enter(party, "carol")
+    party.hub.leave(carol, "carol")
+    party.pass_time(3 * INTERVAL_S)
+    assert observer.heard() == []
+
+
+def test_who_goes_and_comes_back_between_two_announcements_is_not_announced(
+    party: Party, observer: Observer
+) -> None:
+    bob = enter(party, "bob")
+    observer.heard()
+    party.hub.leave(bob, "bob")
+    enter(party, "bob")
+    enter(party, "carol")
+    party.pass_time(INTERVAL_S)
+    assert observer.heard() == [(["carol"], [], 3)]
+
+
+def test_what_was_not_announced_puts_off_nobody(party: Party, observer: Observer) -> None:
+    bob = enter(party, "bob")
+    party.hub.leave(bob, "bob")
+    assert observer.heard() == []
+    enter(party, "carol")
+    assert observer.heard() == [(["carol"], [], 2)]
+
+
+def test_who_goes_is_announced(party: Party, observer: Observer) -> None:
+    bob = enter(party, "bob")
+    party.pass_time(INTERVAL_S)
+    observer.heard()
+    party.hub.leave(bob, "bob")
+    assert observer.heard() == [([], ["bob"], 1)]
+
+
+def test_a_user_with_several_connections_comes_once_and_goes_once(party: Party, observer: Observer) -> None:
+    connections = [enter(party, "bob") for _ in range(3)]
+    party.pass_time(INTERVAL_S)
+    assert observer.heard() == [(["bob"], [], 2)]
+    for membership in connections[:2]:
+        party.hub.leave(membership, "bob")
+        party.pass_time(INTERVAL_S)
+    assert observer.heard() == []
+    party.hub.leave(connections[2], "bob")
+    assert observer.heard() == [([], ["bob"], 1)]
+
+
+def test_a_large_room_is_told_how_many_there_are_and_not_who() -> None:
+    party = Party(rooms=RoomSettings(presence_names=3))
+    for user in ("alice", "bob"):
+        enter(party, user)
+    observer = Observer(party)
+    party.pass_time(INTERVAL_S)
+    observer.heard()
+    memberships: dict[str, Membership] = {}
+    none: list[str] = []
+    for user, joined, members in (("carol", ["carol"], 3), ("dave", none, 4), ("eve", none, 5)):
+        memberships[user] = enter(party, user)
+        party.pass_time(INTERVAL_S)
+        assert observer.heard() == [(joined, [], members)]
+    party.hub.leave(memberships["eve"], "eve")
+    party.pass_time(INTERVAL_S)
+    assert observer.heard() == [([], [], 4)]
+    party.hub.leave(memberships["dave"], "dave")
+    party.pass_time(INTERVAL_S)
+    assert observer.heard() == [([], ["dave"], 3)]
+
+
+def test_nothing_is_announced_in_an_empty_room(party: Party, observer: Observer) -> None:
+    say(party)
+    room = party.hub.rooms["lobby"]
+    bob = enter(party, "bob")
+    room.exit("alice")
+    party.hub.leave(bob, "bob")
+    position = room.channel.ring.head
+    party.pass_time(3 * INTERVAL_S)
+    assert room.channel.ring.head == position
+
+
+def test_presence_is_not_in_the_log(party: Party, observer: Observer) -> None:
+    enter(party, "bob")
+    observer.heard()
+    assert party.hub.rooms["lobby"].head == 0
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.sampled_from([0, 0, 0.3, 1.0])), max_size=40)
+)
+def test_who_believes_the_announcements_knows_who_is_there(steps: list[tuple[str, bool, float]]) -> None:
+    party = Party()
+    enter(party, "alice")
+    observer = Observer(party)
+    party.pass_time(INTERVAL_S)
+    observer.heard()
+    there = {"alice"}
+    connections: dict[str, list[Membership]] = {user: [] for user in "abc"}
+    for user, comes, delay_s in [*steps, ("a", True, INTERVAL_S)]:
+        if comes:
+            connections[user].append(enter(party, user))
+        elif connections[user]:
+            party.hub.leave(connections[user].pop(), user)
+        party.pass_time(delay_s)
+        for joined, left, members in observer.heard():
+            assert not there & {*joined}
+            assert {*left} <= there
+            there = (there | {*joined}) - {*left}
+            assert members >= 1
+    assert there == {*party.hub.rooms["lobby"].members}
+    assert there == {"alice"} | {user for user, memberships in connections.items() if memberships}
+
+
+# Empty rooms
+
+
+def test_a_room_in_which_nothing_was_said_vanishes_with_its_last_member(party: Party) -> None:
+    bob, carol = enter(party, "bob"), enter(party, "carol")
+    party.settle()
+    party.hub.leave(bob, "bob")
+    assert "lobby" in party.hub.rooms
+    party.hub.leave(carol, "carol")
+    assert "lobby" not in party.hub.rooms
+
+
+def test_an_empty_room_keeps_what_was_said(party: Party) -> None:
+    bob = enter(party, "bob")
+    say(party)
+    room = bob.room
+    party.hub.leave(bob, "bob")
+    assert enter(party, "carol").room is room
+    assert room.head == 1
+
+
+def fill(party: Party, *rooms: str) -> None:
+    """Something is said in each, then everyone leaves: the first named is empty for the longest time."""
+    memberships = [(enter(party, "bob", room), room) for room in rooms]
+    for membership, room in memberships:
+        say(party, room)
+        party.hub.leave(membership, "bob")
+
+
+def test_of_too_many_empty_rooms_the_longest_empty_is_forgotten() -> None:
+    party = Party(rooms=RoomSettings(empty_kept=2))
+    fill(party, "first", "second")
+    assert [*party.hub.rooms] == ["first", "second"]
+    visit = enter(party, "carol", "first")
+    party.hub.leave(visit, "carol")
+    fill(party, "third")
+    assert {*party.hub.rooms} == {"first", "third"}
+
+
+def test_a_room_with_members_is_not_among_the_empty_ones() -> None:
+    party = Party(rooms=RoomSettings(empty_kept=1))
+    fill(party, "first")
+    enter(party, "carol", "first")
+    fill(party, "second")
+    assert {*party.hub.rooms} == {"first", "second"}
+    fill(party, "third")
+    assert {*party.hub.rooms} == {"first", "third"}
+
+
+def test_no_empty_room_is_kept_where_none_may_be() -> None:
+    party = Party(rooms=RoomSettings(empty_kept=0))
+    fill(party, "first", "second")
+    assert not party.hub.rooms
+
+
+def test_a_room_that_was_forgotten_begins_in_a_new_epoch() -> None:
+    party = Party(rooms=RoomSettings(empty_kept=0))
+    before = enter(party, "bob")
+    say(party)
+    party.hub.leave(before, "bob")
+    writer = Writer(party.hub.fanout, party.chat.profiles.line, FakeTransport(party.loop))
+    after = party.hub.join(writer, "bob", "lobby", 1, before.room.log.epoch)
+    assert after.reset
+    assert after.room.log.epoch != before.room.log.epoch
+    assert after.room.head == 0
+
+
+def test_a_timer_of_a_forgotten_room_is_harmless() -> None:
+    party = Party(rooms=RoomSettings(empty_kept=0))
+    bob = enter(party, "bob")
+    party.settle()
+    party.hub.leave(bob, "bob")
+    observer_of_the_next = enter(party, "carol")
+    party.pass_time(3 * INTERVAL_S)
+    assert observer_of_the_next.room.members == {"carol": 1}
+
+
+# Names
+
+
+@pytest.fixture
+def hub(party: Party) -> Hub:
+    return party.hub
+
+
+def refusal(call: Any, *args: Any) -> WireError:
+    with pytest.raises(WireError) as caught:
+        call(*args)
+    return caught.value
+
+
+def test_a_name_is_had_by_one_whatever_its_case(hub: Hub) -> None:
+    assert hub.claim_name("Alice") == "Alice"
+    error = refusal(hub.claim_name, "aLICE")
+    assert (error.code, error.field) == (Code.NAME_TAKEN, "user")
+    hub.release_name("aLICE")
+    assert hub.claim_name("alice") == "alice"
+
+
+def test_names_that_are_made_up_are_never_those_in_use(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up = iter(["aaaa", "aaaa", "bbbbbbbb"])
+    monkeypatch.setattr("fastchat.rooms.token_hex", lambda size: next(made_up))
+    assert [hub.claim_name(None) for _ in range(2)] == ["guest-aaaa", "guest-bbbbbbbb"]
+
+
+def test_a_name_made_up_gives_way_to_one_that_a_user_chose(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up = iter(["aaaa", "bbbbbbbb"])
+    monkeypatch.setattr("fastchat.rooms.token_hex", lambda size: next(made_up))
+    hub.claim_name("Guest-AAAA")
+    assert hub.claim_name(None) == "guest-bbbbbbbb"
+
+
+def test_renaming_frees_the_old_name_and_takes_the_new_one(hub: Hub) -> None:
+    hub.claim_name("alice")
+    hub.rename([], "alice", "bob")
+    assert refusal(hub.claim_name, "Bob").code == Code.NAME_TAKEN
+    assert hub.claim_name("alice") == "alice"
+    assert refusal(hub.rename, [], "alice", "BOB").code == Code.NAME_TAKEN
+    assert refusal(hub.claim_name, "alice").code == Code.NAME_TAKEN
+
+
+# Settings that change
+
+
+def test_every_rooms_ring_is_shrunk_at_once(party: Party) -> None:
+    for room in ("lobby", "games"):
+        enter(party, "bob", room)
+        for _ in range(10):
+            say(party, room, "x" * 1000)
+    party.hub.set_ring_bytes(4096)
+    enter(party, "carol", "later")
+    rings = [room.channel.ring for room in party.hub.rooms.values()]
+    assert [ring.limit_bytes for ring in rings] == [4096] * 3
+    assert all(ring.size_bytes <= 4096 for ring in rings)
