@@ -8,12 +8,15 @@ cdef class Subscription:
     cdef readonly int64_t position
     cdef readonly int64_t seq
     cdef int64_t hidden
+    cdef bint waiting
     cdef Py_ssize_t index
 
 cdef class Channel:
     cdef readonly str name
     cdef readonly Ring ring
     cdef readonly Fanout fanout
+    cdef public object source
+    cdef list waiting
     cdef list subscriptions
     cdef Py_ssize_t next_index
     cdef Py_ssize_t unvisited
@@ -75,7 +78,8 @@ cdef class Fanout:
     cdef serve(self, Writer writer)
     cdef bint fits(self, Subscription subscription, Py_ssize_t budget_bytes) except -1
     cdef bytes take(self, Subscription subscription, Py_ssize_t budget_bytes)
-    cdef bytes lag(self, Subscription subscription)
+    cdef bytes lag(self, Subscription subscription, int64_t last_missed)
+    cdef bytes replay(self, Subscription subscription, Py_ssize_t budget_bytes)
     cdef bint flush(self, Writer writer) except -1
     cdef transmit(self, Writer writer, list chunks)
     cdef transmit_one(self, Writer writer, bytes data)

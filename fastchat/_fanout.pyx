@@ -23,9 +23,14 @@ Most spans go out with ``send`` on the transport's own file descriptor: nothing 
 writer would be paused, and the descriptor is open until ``connection_lost``, where ``Writer.close`` MUST be
 called. What the socket does not take, every error, and all that TLS has to encrypt is the transport's.
 
+Replay
+------
+Where a channel has a ``source``, a subscriber whose cursor the ring has moved past is brought forward from
+there, block by block under the same watermarks, until its cursor is in the ring again.
+
 Lagging
 -------
-When the ring has moved past a cursor, the subscriber is told which part of the log it missed
+Without a source the subscriber is told which part of the log it missed
 (``encode_lagged``) and goes on from the oldest event that is held.
 
 Closing
@@ -78,9 +83,18 @@ cdef class Subscription:
         self.index = -1
 
 
+cdef inline bint is_behind(Subscription subscription) noexcept:
+    """Whether there is something to be written to this subscription now."""
+    return subscription.position != subscription.channel.ring.head and not subscription.waiting
+
+
 @cython.final
 cdef class Channel:
-    """One room's ring and its subscribers. Made by ``Fanout.channel``."""
+    """One room's ring and its subscribers. Made by ``Fanout.channel``.
+
+    ``source`` is where older events come from: ``fetch(after)`` returns a Ring with the log's events that follow
+    ``after``, or None and calls ``wake`` when it has them. None: what the ring has forgotten is gone.
+    """
 
     def __len__(self):
         """The number of subscriptions."""
@@ -98,6 +112,16 @@ cdef class Channel:
         self.fanout.events += 1
         self.unvisited = PyList_GET_SIZE(self.subscriptions)
         self.fanout.queue_channel(self)
+
+    def wake(self):
+        """Goes on with the subscriptions that wait for ``source``."""
+        cdef Subscription subscription
+        cdef list waiting = self.waiting
+        self.waiting = []
+        for subscription in waiting:
+            subscription.waiting = False
+            if subscription.index >= 0:
+                self.fanout.queue_writer(subscription.writer)
 
 
 @cython.final
@@ -240,6 +264,7 @@ cdef class Fanout:
         channel.name = name
         channel.fanout = self
         channel.ring = Ring(ring_bytes, head_seq)
+        channel.waiting = []
         channel.subscriptions = []
         return channel
 
@@ -327,7 +352,7 @@ cdef class Fanout:
             channel.next_index += 1
             channel.unvisited -= 1
             writer = subscription.writer
-            if subscription.position == ring.head or writer.paused or writer.closed:
+            if writer.paused or writer.closed or not is_behind(subscription):
                 continue
             self.serve(writer)
             visits += 1
@@ -361,11 +386,11 @@ cdef class Fanout:
         if count == 1 and writer.replies is None and not writer.blocking:
             # Nearly everyone in a large room: what follows comes down to this.
             subscription = <Subscription>PyList_GET_ITEM(writer.subscriptions, 0)
-            if subscription.position != subscription.channel.ring.head:
+            if is_behind(subscription):
                 span = self.take(subscription, budget)
                 if PyBytes_GET_SIZE(span):
                     self.transmit_one(writer, span)
-            more = subscription.position != subscription.channel.ring.head
+            more = is_behind(subscription)
             return more and not writer.paused and not writer.closed
         if writer.replies is not None:
             chunks = writer.replies if len(writer.replies) == 1 else [b"".join(writer.replies)]
@@ -379,7 +404,7 @@ cdef class Fanout:
             if writer.turn >= count:
                 writer.turn = 0
             subscription = <Subscription>PyList_GET_ITEM(writer.subscriptions, writer.turn)
-            if subscription.position != subscription.channel.ring.head:
+            if is_behind(subscription):
                 if chunks and not self.fits(subscription, budget):
                     more = True
                     break
@@ -387,7 +412,7 @@ cdef class Fanout:
                 if PyBytes_GET_SIZE(span):
                     chunks.append(span)
                 budget -= PyBytes_GET_SIZE(span)
-                if subscription.position != subscription.channel.ring.head:
+                if is_behind(subscription):
                     more = True
             writer.turn += 1
         if chunks:
@@ -401,6 +426,8 @@ cdef class Fanout:
         """Whether the next event of a subscription that is behind stays within the budget."""
         cdef Ring ring = subscription.channel.ring
         cdef int64_t position = max(subscription.position, ring.first)
+        if subscription.position < ring.first and subscription.channel.source is not None:
+            return False  # a replay has a write of its own
         if position == ring.head:
             return budget_bytes > 0  # all that is left to say is what was missed
         return ring.framed_size_at(subscription.writer.profile, position) <= budget_bytes
@@ -414,7 +441,13 @@ cdef class Fanout:
         cdef uint64_t reader = 0
         cdef bint first_span = ring.spans_used == 0
         if subscription.position < ring.first:
-            notice = self.lag(subscription)
+            if subscription.channel.source is not None:
+                if subscription.seq + 1 < ring.first_seq:
+                    return self.replay(subscription, budget_bytes)
+                subscription.position = ring.position_after(subscription.seq)
+            else:
+                notice = self.lag(subscription, ring.first_seq - 1)
+                subscription.position = ring.first
             if subscription.position == ring.head:
                 return notice
             budget_bytes -= PyBytes_GET_SIZE(notice)
@@ -428,12 +461,34 @@ cdef class Fanout:
         subscription.seq = ring.at(end - 1).seq
         return notice + span if notice else span
 
-    cdef bytes lag(self, Subscription subscription):
-        """Moves a cursor that the ring has left behind to its oldest event; returns what tells the client."""
+    cdef bytes replay(self, Subscription subscription, Py_ssize_t budget_bytes):
+        """The next span of a subscription that the ring has left behind, from the channel's source."""
+        cdef Channel channel = subscription.channel
+        cdef Profile profile = subscription.writer.profile
+        cdef Ring block = channel.source.fetch(subscription.seq)
+        cdef bytes notice = b""
+        cdef bytes span
+        cdef int64_t start, end = 0
+        if block is None:
+            subscription.waiting = True
+            channel.waiting.append(subscription)
+            return b""
+        if block.first_seq > subscription.seq + 1:
+            notice = self.lag(subscription, block.first_seq - 1)
+        start = block.position_after(subscription.seq)
+        if not block.spans_used:
+            self.spanned.append(block)
+        span = block.span(profile, start, budget_bytes - PyBytes_GET_SIZE(notice), 0, &end)
+        self.deliveries += end - start
+        subscription.seq = block.at(end - 1).seq
+        if subscription.seq + 1 >= channel.ring.first_seq:
+            subscription.position = channel.ring.position_after(subscription.seq)
+        return notice + span
+
+    cdef bytes lag(self, Subscription subscription, int64_t last_missed):
+        """Counts everything up to ``last_missed`` as missed; returns what tells the client."""
         cdef Channel channel = subscription.channel
         cdef int64_t first_missed = subscription.seq + 1
-        cdef int64_t last_missed = channel.ring.first_seq - 1
-        subscription.position = channel.ring.first
         if last_missed < first_missed:
             return b""  # only ephemeral events are gone
         subscription.seq = last_missed

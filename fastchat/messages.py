@@ -21,6 +21,7 @@ NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,31}"
 ROOM_PATTERN = "[a-z0-9][a-z0-9._-]{0,63}"
 SEQ_MAX = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 ID_LENGTH_MAX = 64
+REACTION_LENGTH_MAX = 32
 
 _name = re.compile(NAME_PATTERN).fullmatch
 _room = re.compile(ROOM_PATTERN).fullmatch
@@ -38,6 +39,8 @@ class Code(StrEnum):
     NOT_JOINED = "not_joined"
     ALREADY_JOINED = "already_joined"
     NO_SUCH_ROOM = "no_such_room"
+    NO_SUCH_MESSAGE = "no_such_message"
+    FORBIDDEN = "forbidden"
     TOO_MANY_ROOMS = "too_many_rooms"
     TOO_MANY_CONNECTIONS = "too_many_connections"
     RATE_LIMITED = "rate_limited"
@@ -107,6 +110,28 @@ def _check_text(value: Any) -> str | None:
     return "must be a string that is not empty"
 
 
+def _check_reaction(value: Any) -> str | None:
+    if type(value) is str and 1 <= len(value) <= REACTION_LENGTH_MAX:
+        return None
+    return f"must be a string of 1 to {REACTION_LENGTH_MAX} characters"
+
+
+def _check_flag(value: Any) -> str | None:
+    return None if type(value) is bool else "must be true or false"
+
+
+def _check_resume(value: Any) -> str | None:
+    if type(value) is dict and all(_room(room) and not _check_seq(seq) for room, seq in value.items()):
+        return None
+    return 'must be an object of rooms and the seq to go on after, like {"lobby": 41}'
+
+
+def _check_epochs(value: Any) -> str | None:
+    if type(value) is dict and all(_room(room) and not _check_id(epoch) for room, epoch in value.items()):
+        return None
+    return "must be an object of rooms and their epochs"
+
+
 def _check_object(value: Any) -> str | None:
     return None if type(value) is dict else "must be an object"
 
@@ -128,10 +153,22 @@ class Fields:
 
 
 COMMANDS: Mapping[str, Fields] = {
-    "hello": Fields({}, {"user": _check_name}),
+    "hello": Fields({}, {"user": _check_name, "resume": _check_resume, "epochs": _check_epochs}),
     "join": Fields({"room": _check_room}, {"after": _check_seq, "epoch": _check_id}),
     "leave": Fields({"room": _check_room}, {}),
     "send": Fields({"room": _check_room, "text": _check_text}, {"id": _check_id, "data": _check_object}),
+    "edit": Fields(
+        {"room": _check_room, "seq": _check_seq, "text": _check_text}, {"id": _check_id, "data": _check_object}
+    ),
+    "delete": Fields({"room": _check_room, "seq": _check_seq}, {"id": _check_id}),
+    "react": Fields(
+        {"room": _check_room, "seq": _check_seq, "reaction": _check_reaction},
+        {"id": _check_id, "remove": _check_flag},
+    ),
+    "ack": Fields({"room": _check_room, "seq": _check_seq}, {}),
+    "search": Fields(
+        {"query": _check_text}, {"room": _check_room, "before": _check_seq, "limit": _check_limit}
+    ),
     "members": Fields({"room": _check_room}, {}),
     "rooms": Fields({}, {}),
     "history": Fields(
@@ -220,24 +257,28 @@ def error_reply(error: WireError, ref: str | int | None) -> Reply:
     return reply
 
 
-def encode_message(
+def encode_event(
+    kind: str,
     room: str,
     seq: int,
     author: str,
     at_ms: int,
-    text: str,
-    message_id: str | None,
-    data: Mapping[str, Any] | None,
+    fields: Mapping[str, Any],
+    event_id: str | None = None,
+    of: int | None = None,
 ) -> bytes:
-    """A ``message`` event of the log; ``at_ms`` is milliseconds since 1970."""
-    event: dict[str, Any] = {"type": "message", "room": room, "seq": seq}
-    if message_id is not None:
-        event["id"] = message_id
+    """An event of the log: a message, or what became of the message ``of``.
+
+    ``kind`` is its type, ``at_ms`` milliseconds since 1970, ``fields`` what only this kind has.
+    """
+    event: dict[str, Any] = {"type": kind, "room": room, "seq": seq}
+    if of is not None:
+        event["of"] = of
+    if event_id is not None:
+        event["id"] = event_id
     event["from"] = author
     event["at"] = at_ms
-    event["text"] = text
-    if data is not None:
-        event["data"] = data
+    event.update(fields)
     return dumps(event)
 
 
@@ -249,6 +290,11 @@ def encode_presence(room: str, joined: list[str], left: list[str], members: int)
 def encode_typing(room: str, author: str) -> bytes:
     """Somebody is writing a message; not in the log."""
     return dumps({"type": "typing", "room": room, "from": author})
+
+
+def encode_receipts(room: str, receipts: Mapping[str, int]) -> bytes:
+    """How far members have read, as far as that has changed since the last ``receipt`` event."""
+    return dumps({"type": "receipt", "room": room, "receipts": receipts})
 
 
 def encode_lagged(room: str, first: int, last: int) -> bytes:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from fastchat._ring import Ring
-from fastchat.messages import WireError
+from fastchat.messages import WireError, encode_event
 
 PAGE_BYTES = 48 * 1024
 """About the most that one page carries: a reply of this size fits below the usual high watermark."""
@@ -44,6 +44,12 @@ class Draft:
     fields: Mapping[str, Any]
     id: str | None = None
     of: int | None = None
+
+    def encode(self, room: str, seq: int) -> bytes:
+        """The event as every client gets it."""
+        return encode_event(
+            self.kind.value, room, seq, self.author, self.at_ms, self.fields, self.id, self.of
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +128,8 @@ class Store(Protocol):
     def open(self, room: str, done: Callable[[RoomLog | WireError], None]) -> None:
         """The log of a room, which is a new one where there is none. MUST NOT block."""
 
-    def mark(self, user: str, room: str, seq: int) -> None:
-        """Remembers that the user has read the room up to ``seq``; never goes back. Stored in batches."""
+    def mark(self, marks: Mapping[tuple[str, str], int]) -> None:
+        """Remembers how far users have read, by user and room; never goes back. MUST NOT block."""
 
     def marks(self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]) -> None:
         """How far the user has read each of the rooms; rooms without a mark are missing."""

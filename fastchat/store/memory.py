@@ -1,20 +1,21 @@
 """A store that is the ring: what the ring forgets is gone. Pure: no sockets, clock or await."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from secrets import token_hex
+from weakref import WeakValueDictionary
 
 import orjson
 
 from fastchat._ring import Event, Ring
-from fastchat.messages import Code, WireError, encode_event
-from fastchat.store.interface import PAGE_BYTES, Block, Draft, Kind, Page, RoomLog, Stored
+from fastchat.messages import WireError
+from fastchat.store.interface import BLOCK_EVENTS, PAGE_BYTES, Block, Draft, Kind, Page, RoomLog, Stored
 from fastchat.store.states import State, change, check_change
 
 
 class MemoryLog:
     """The log of a room that lives as long as the room does."""
 
-    __slots__ = ("_ring", "_sent", "_states", "epoch", "room")
+    __slots__ = ("__weakref__", "_ring", "_sent", "_states", "epoch", "marks", "room")
 
     durable = False
     _ring: Ring
@@ -24,6 +25,7 @@ class MemoryLog:
         self.epoch = token_hex(6)
         self._sent: dict[tuple[str, str], tuple[int, int]] = {}
         self._states: dict[int, State] = {}  # of changed messages alone, by seq
+        self.marks: dict[str, int] = {}
 
     @property
     def head(self) -> int:
@@ -50,7 +52,7 @@ class MemoryLog:
             assert message is not None
             self._states[draft.of] = change(message, draft)
         seq = self._ring.head_seq + 1
-        body = encode_event(draft.kind, self.room, seq, draft)
+        body = draft.encode(self.room, seq)
         if key is not None:
             self._sent[key] = (seq, draft.at_ms)
         self._forget_old()
@@ -74,3 +76,91 @@ class MemoryLog:
             oldest = self._ring.first_seq
             self._sent = {key: first for key, first in self._sent.items() if first[0] >= oldest}
             self._states = {seq: state for seq, state in self._states.items() if seq >= oldest}
+
+    def read(
+        self, after: int, before: int, limit: int, newest: bool, done: Callable[[Page | WireError], None]
+    ) -> None:
+        """Reads from the ring and answers at once."""
+        bodies: list[bytes] = []
+        size = 0
+        for event in self._messages(after, before, newest=newest):
+            state = self._states.get(event.seq)
+            body = event.body if state is None else orjson.dumps(state)
+            size += len(body)
+            if bodies and (len(bodies) == limit or size > PAGE_BYTES):
+                done(Page(bodies[::-1] if newest else bodies, more=True))
+                return
+            bodies.append(body)
+        done(Page(bodies[::-1] if newest else bodies, more=False))
+
+    def _messages(self, after: int, before: int, *, newest: bool) -> Iterator[Event]:
+        """The messages among the events with ``after < seq < before``, from either end."""
+        while found := self._ring.events(after, before, BLOCK_EVENTS, PAGE_BYTES, newest):
+            yield from (event for event in (found[::-1] if newest else found) if event.body.startswith(_MESSAGE))
+            after, before = (after, found[0].seq) if newest else (found[-1].seq, before)
+
+    def states(self) -> Iterator[State]:
+        """Every message that is held, as it is now."""
+        for event in self._messages(-1, self.head + 1, newest=False):
+            state = self._states.get(event.seq)
+            yield orjson.loads(event.body) if state is None else state
+
+    def replay(self, after: int, done: Callable[[Block | WireError], None]) -> None:
+        """Nothing is older than the ring."""
+        done(Block(self._ring.first_seq, ()))
+
+
+_MESSAGE = b'{"type":"message"'
+
+
+class MemoryStore:
+    """Rooms whose history is what their rings hold: for trying out, and for rooms that need none."""
+
+    problem: str | None = None
+
+    def __init__(self) -> None:
+        self._logs: WeakValueDictionary[str, MemoryLog] = WeakValueDictionary()
+
+    def open(self, room: str, done: Callable[[RoomLog | WireError], None]) -> None:
+        """A new log, unless it is open; rooms that were closed are forgotten, so its epoch is new then."""
+        log = self._logs.get(room)
+        if log is None:
+            log = self._logs[room] = MemoryLog(room)
+        done(log)
+
+    def mark(self, marks: Mapping[tuple[str, str], int]) -> None:
+        """Remembered as long as the room is."""
+        for (user, room), seq in marks.items():
+            if (log := self._logs.get(room)) is not None:
+                log.marks[user] = max(seq, log.marks.get(user, 0))
+
+    def marks(
+        self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]
+    ) -> None:
+        """Answers at once."""
+        logs = [log for room in rooms if (log := self._logs.get(room)) is not None]
+        done({log.room: log.marks[user] for log in logs if user in log.marks})
+
+    def search(
+        self,
+        rooms: Sequence[str],
+        query: str,
+        before_ms: int | None,
+        limit: int,
+        done: Callable[[Page | WireError], None],
+    ) -> None:
+        """Looks through the rings."""
+        words = query.casefold().split()
+        found = [
+            message
+            for room in rooms
+            if (log := self._logs.get(room)) is not None
+            for message in log.states()
+            if all(word in message.get("text", "").casefold() for word in words)
+            and (before_ms is None or message["at"] < before_ms)
+        ]
+        found.sort(key=lambda message: message["at"], reverse=True)
+        done(Page([orjson.dumps(message) for message in found[:limit]], len(found) > limit))
+
+    def close(self) -> None:
+        """Nothing to finish."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import orjson
+
 from fastchat._ring import Ring
 from fastchat.messages import WireError
 from fastchat.store.interface import Block, Draft, Page, Retention, RoomLog, Stored
@@ -98,14 +100,17 @@ class SqliteStore:
 
         self.reader.submit(partial(reader.read_room, name=room), on_read)
 
-    def mark(self, user: str, room: str, seq: int) -> None:
-        """Stored with the next commit."""
+    def mark(self, marks: Mapping[tuple[str, str], int]) -> None:
+        """All in one transaction."""
+        rows = [(user, room, seq) for (user, room), seq in marks.items()]
 
         def run(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "INSERT INTO marks (user, room_id, seq) SELECT ?, id, ? FROM rooms WHERE name = ? "
+                "INSERT INTO marks (user, room_id, seq) "
+                "SELECT value ->> 0, rooms.id, value ->> 2 FROM json_each(?) "
+                "JOIN rooms ON rooms.name = value ->> 1 WHERE true "
                 "ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)",
-                (user, seq, room),
+                (orjson.dumps(rows).decode(),),
             )
 
         self.writer.submit(Job(run, lambda result: None))

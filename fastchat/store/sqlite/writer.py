@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from fastchat.messages import Code, WireError, encode_event
+from fastchat.messages import Code, WireError
 from fastchat.store.interface import Draft, Kind, Stored
 from fastchat.store.sqlite.schema import SEQ_BITS, Durability, StoreError, connect
 from fastchat.store.states import State, change, check_change
@@ -253,7 +253,7 @@ class Batch:
             except WireError as error:
                 return error
         seq = room.head = room.head + 1
-        body = encode_event(draft.kind, room.name, seq, draft)
+        body = draft.encode(room.name, seq)
         key = room.room_id << SEQ_BITS | seq
         self._rows.append((key, draft.kind, draft.author, draft.id, draft.at_ms, body.decode()))
         self._sizes[room] = self._sizes.get(room, 0) + len(body)

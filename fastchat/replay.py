@@ -1,0 +1,88 @@
+"""Older events of a log, in blocks that all readers share. Pure: no sockets, clock or await.
+
+A block is a Ring that never changes: events ``n * BLOCK_EVENTS + 1`` … ``(n + 1) * BLOCK_EVENTS`` of one log.
+However many readers are behind, a block is read from the store once while it is remembered.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from fastchat._fanout import Channel
+from fastchat._ring import Event, Ring
+from fastchat.messages import WireError
+from fastchat.store import BLOCK_EVENTS, Block, RoomLog
+
+RETRY_S = 1.0
+NO_LIMIT = 1 << 62
+
+
+class BlockCache:
+    """The blocks that were used last, of all rooms together at most ``limit_bytes``."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self._size_bytes = 0
+        self._blocks: OrderedDict[tuple[RoomLog, int], Ring] = OrderedDict()
+
+    def get(self, log: RoomLog, index: int) -> Ring | None:
+        """The block, if it is remembered."""
+        block = self._blocks.get((log, index))
+        if block is not None:
+            self._blocks.move_to_end((log, index))
+        return block
+
+    def put(self, log: RoomLog, index: int, block: Ring) -> None:
+        """Remembers a block, and forgets those that were not used for the longest time."""
+        older = self._blocks.pop((log, index), None)
+        self._size_bytes += block.size_bytes - (older.size_bytes if older is not None else 0)
+        self._blocks[log, index] = block
+        while self._size_bytes > self.limit_bytes and len(self._blocks) > 1:
+            _, forgotten = self._blocks.popitem(last=False)
+            self._size_bytes -= forgotten.size_bytes
+
+
+class Replay:
+    """The source of one channel (see ``Channel.source``): what its ring has forgotten, from the log."""
+
+    def __init__(
+        self,
+        log: RoomLog,
+        channel: Channel,
+        cache: BlockCache,
+        call_later: Callable[[float, Callable[[], None]], Any],
+    ) -> None:
+        self._log = log
+        self._channel = channel
+        self._cache = cache
+        self._call_later = call_later
+        self._asked: set[int] = set()
+
+    def fetch(self, after: int) -> Ring | None:
+        """The block that holds the event after ``after``; None while it is being read."""
+        index = after // BLOCK_EVENTS
+        block = self._cache.get(self._log, index)
+        # The newest block of a log grows: what is remembered of it may not reach far enough.
+        if block is not None and block.head_seq > after:
+            return block
+        if index not in self._asked:
+            self._asked.add(index)
+            self._log.replay(index * BLOCK_EVENTS, partial(self._on_block, index))
+        return None
+
+    def _on_block(self, index: int, block: Block | WireError) -> None:
+        if isinstance(block, WireError) or not block.bodies:
+            # Readers wait: the store will be there again, and nothing may be skipped.
+            self._call_later(RETRY_S, partial(self._ask_again, index))
+            return
+        self._asked.discard(index)
+        ring = Ring(NO_LIMIT, block.first - 1)
+        for seq, body in enumerate(block.bodies, block.first):
+            ring.append(Event(seq, body))
+        self._cache.put(self._log, index, ring)
+        self._channel.wake()
+
+    def _ask_again(self, index: int) -> None:
+        self._asked.discard(index)
+        self._channel.wake()
