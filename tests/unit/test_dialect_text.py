@@ -235,6 +235,16 @@ def test_join_leave_and_the_current_room(party: Party, alice: Program, bob: Pers
     assert bob.reads() == ["* you left games; you are in no room"]
 
 
+def test_leaving_another_room_keeps_the_current_one(alice: Program, bob: Person) -> None:
+    bob.type("/join games")
+    bob.type("/leave lobby")
+    assert "* you left lobby; you are talking in games now" in bob.reads()
+    bob.type("/join lobby")
+    bob.type("/leave games")
+    bob.type("hi")
+    assert texts(alice) == ["hi"]
+
+
 def test_without_a_room_one_is_told_how_to_get_one(alice: Program, bob: Person) -> None:
     bob.type("/leave")
     bob.reads()
