@@ -81,7 +81,7 @@ class LineProtocol(StreamProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._state == OPEN:
             self._kept += self._listener.read_buffer[:nbytes]
-            self._receive()
+            self._work_off()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -146,7 +146,7 @@ class LineProtocol(StreamProtocol):
     def _go_on(self) -> None:
         if self._eof:
             self._going_on = False
-            self._receive()
+            self._work_off()
             if self._state == OPEN and not self._reading_paused:
                 self._end_input()
         else:

@@ -21,6 +21,9 @@ class Answering(RecordingHandler):
             self.stream.close(1000, "bye")
         self.stream.transport.write(payload[::-1] + b"\n")
 
+    def on_settled(self) -> None:
+        """Nothing was kept back."""
+
     def on_oversize(self, limit: int) -> None:
         self.stream.transport.write(b"over %d\n" % limit)
 
