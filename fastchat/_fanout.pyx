@@ -14,8 +14,8 @@ Watermarks
 ----------
 A transport is asked to call ``pause_writing`` as soon as the socket does not take everything, and
 ``resume_writing`` when all of it has gone. In between nothing more is given to it, so that it never holds more
-than one write of at most the profile's high watermark, or one event or reply where that alone is larger (what
-``lagged`` takes may come on top). A paused subscriber costs a cursor. The low watermark is the kernel's (TCP_NOTSENT_LOWAT): see ``fastchat.sockets``.
+than one write. That is at most the profile's high watermark; only the replies, and the first event behind
+them, may take it beyond, because neither can wait for less. A paused subscriber costs a cursor. The low watermark is the kernel's (TCP_NOTSENT_LOWAT): see ``fastchat.sockets``.
 
 Sending
 -------
@@ -53,6 +53,9 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t send(int fd, const void* data, size_t length, int flags)
     int MSG_DONTWAIT
     int MSG_NOSIGNAL
+
+cdef extern from * nogil:
+    void __builtin_prefetch(const void* address)
 
 # How many subscribers are served between two looks at the clock: about 50 µs of work.
 cdef enum:
@@ -214,6 +217,20 @@ cdef class Writer:
         """Writes what waits now instead of with the tick, replies first, as far as the transport takes it."""
         self.fanout.serve(self)
 
+    def settle(self):
+        """MUST be called when a read has been worked off: replies that no event will follow go out at once.
+
+        So a question is answered before the rest of this iteration's reading and before the tick. A writer
+        that is behind waits for the tick: replies and events then share a write.
+        """
+        cdef Subscription subscription
+        if self.replies is None:
+            return
+        for subscription in self.subscriptions:
+            if is_behind(subscription):
+                return
+        self.fanout.serve(self)
+
     def finish(self):
         """Hands the waiting replies to the transport, paused or not: for the last words before it is closed."""
         if self.replies is not None:
@@ -235,6 +252,14 @@ cdef class Writer:
         self.transport = None
         self.fd = -1
         self.fanout.stalled.discard(self)
+
+
+cdef inline void fetch_ahead(Channel channel) noexcept:
+    """Has the memory of the next subscribers on its way while this one's ``send`` is in the kernel."""
+    cdef Py_ssize_t i = channel.next_index
+    if i + 1 < PyList_GET_SIZE(channel.subscriptions):
+        __builtin_prefetch(<void*>PyList_GET_ITEM(channel.subscriptions, i + 1))
+        __builtin_prefetch(<void*>(<Subscription>PyList_GET_ITEM(channel.subscriptions, i)).writer)
 
 
 @cython.final
@@ -351,6 +376,7 @@ cdef class Fanout:
             subscription = <Subscription>PyList_GET_ITEM(channel.subscriptions, channel.next_index)
             channel.next_index += 1
             channel.unvisited -= 1
+            fetch_ahead(channel)
             writer = subscription.writer
             if writer.paused or writer.closed or not is_behind(subscription):
                 continue
@@ -381,6 +407,7 @@ cdef class Fanout:
         cdef bytes span
         cdef list chunks = None
         cdef bint more = False
+        cdef bint any_span = False
         if writer.closed or writer.paused:
             return False
         if count == 1 and writer.replies is None and not writer.blocking:
@@ -405,9 +432,11 @@ cdef class Fanout:
                 writer.turn = 0
             subscription = <Subscription>PyList_GET_ITEM(writer.subscriptions, writer.turn)
             if is_behind(subscription):
-                if chunks and not self.fits(subscription, budget):
+                # Were the first event to wait until it fits behind replies, it might wait for ever.
+                if chunks and (budget <= 0 or (any_span and not self.fits(subscription, budget))):
                     more = True
                     break
+                any_span = True
                 span = self.take(subscription, budget)
                 if PyBytes_GET_SIZE(span):
                     chunks.append(span)
@@ -429,7 +458,7 @@ cdef class Fanout:
         if subscription.position < ring.first and subscription.channel.source is not None:
             return False  # a replay has a write of its own
         if position == ring.head:
-            return budget_bytes > 0  # all that is left to say is what was missed
+            return True  # all that is left to say is what was missed
         return ring.framed_size_at(subscription.writer.profile, position) <= budget_bytes
 
     cdef bytes take(self, Subscription subscription, Py_ssize_t budget_bytes):

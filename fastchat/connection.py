@@ -67,6 +67,10 @@ class Connection:
             self._stream.pause_reading()
             self._chat.call_later(wait_s, self._on_throttle_over)
 
+    def on_settled(self) -> None:
+        """What one read brought has been carried out."""
+        self.writer.settle()
+
     def on_oversize(self, limit: int) -> None:
         """A line was too long and has been skipped."""
         if not self._ending:

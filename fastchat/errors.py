@@ -29,3 +29,9 @@ def cannot_listen(address: object, setting: str, flag: str, error: OSError) -> S
     if error.errno == errno.EACCES:
         hint += " (ports below 1024 are privileged)"
     return StartError(f"cannot listen on {address} ({setting}): {reason}; {hint}")
+
+
+def cannot_write(path: object, flag: str, error: OSError) -> StartError:
+    """Explains why the file that a flag names could not be written."""
+    reason = error.strerror or str(error)
+    return StartError(f"cannot write {path} ({flag}): {reason[:1].lower()}{reason[1:]}")

@@ -22,6 +22,7 @@ from fastchat._fanout import Fanout
 from fastchat.chat import Census, Chat, Profiles
 from fastchat.config import Address, ConfigError, Settings, changes, is_live
 from fastchat.connection import LineConnection, WebSocketConnection
+from fastchat.errors import cannot_write
 from fastchat.messages import Close, Code, WireError, dumps, encode_lagged, error_reply
 from fastchat.protocols.http import HttpProtocol
 from fastchat.protocols.line import LineListener, LineProtocol
@@ -319,5 +320,9 @@ def _announce(addresses: dict[str, str], store: str, ready_fd: int | None, ready
     if ready_file is not None:
         # In one step, so that nobody who waits for the file reads half of it.
         partial = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
-        partial.write_text(ready)
-        partial.replace(ready_file)
+        try:
+            partial.write_text(ready)
+            partial.replace(ready_file)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise cannot_write(ready_file, "--ready-file", error) from None

@@ -27,6 +27,9 @@ class EchoHandler:
     def on_message(self, payload: bytes, text: bool) -> None:
         self.stream.transport.write(encode_frame(TEXT if text else BINARY, payload))
 
+    def on_settled(self) -> None:
+        """Nothing was kept back."""
+
     def on_oversize(self, limit: int) -> None:
         raise AssertionError("WebSocket messages that are too long end the connection")
 

@@ -272,6 +272,9 @@ class RecordingHandler:
         assert type(payload) is bytes
         self._record("message", payload, text)
 
+    def on_settled(self) -> None:
+        """Nothing was kept back."""
+
     def on_oversize(self, limit: int) -> None:
         self._record("oversize", limit)
 

@@ -165,7 +165,7 @@ class FakeStream(asyncio.BaseProtocol):
         self.socket = FakeTransport(party.loop)
         self.socket.set_protocol(self)
         self.transport: asyncio.Transport = self.socket
-        self.reading = True
+        self._reading = True
         self.closed: tuple[int, str] | None = None
 
     def pause_writing(self) -> None:
@@ -173,6 +173,10 @@ class FakeStream(asyncio.BaseProtocol):
 
     def resume_writing(self) -> None:
         self._handler.on_resume_writing()
+
+    def is_reading(self) -> bool:
+        """Whether messages are handed over as they arrive."""
+        return self._reading
 
     def deliver(self, payload: bytes) -> None:
         """A message arrives."""
@@ -185,14 +189,14 @@ class FakeStream(asyncio.BaseProtocol):
         return len(self._waiting)
 
     def _hand_over(self) -> None:
-        while self._waiting and self.reading and self.closed is None:
+        while self._waiting and self._reading and self.closed is None:
             self._handler.on_message(self._waiting.popleft(), True)
 
     def pause_reading(self) -> None:
-        self.reading = False
+        self._reading = False
 
     def resume_reading(self) -> None:
-        self.reading = True
+        self._reading = True
         self._party.loop.call_soon(self._hand_over)
 
     def close(self, code: int, reason: str) -> None:

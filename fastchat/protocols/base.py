@@ -114,6 +114,12 @@ class StreamProtocol(asyncio.BufferedProtocol):
         """Tells whether nothing may be handed over now."""
         return self._reading_paused
 
+    def _work_off(self) -> None:
+        """Hands over what has arrived, and tells the handler that this was it."""
+        self._receive()
+        if self._handler is not None:
+            self._handler.on_settled()
+
     # Called by the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -166,7 +172,7 @@ class StreamProtocol(asyncio.BufferedProtocol):
         self._going_on = False
         if self._state == CLOSED:
             return
-        self._receive()
+        self._work_off()
         if not self._is_blocked() and self._state != CLOSED:
             self.transport.resume_reading()
 

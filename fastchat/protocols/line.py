@@ -49,7 +49,7 @@ class LineProtocol(StreamProtocol):
     of it.
     """
 
-    __slots__ = ("_eof", "_eof_told", "_kept", "_skipping")
+    __slots__ = ("_end", "_eof", "_eof_told", "_kept", "_skipping")
 
     _listener: LineListener
 
@@ -58,6 +58,8 @@ class LineProtocol(StreamProtocol):
         self._kept = b""
         self._skipping = False
         self._eof = False
+        # The code and reason of a close that waits until everything is written.
+        self._end: tuple[int, str] | None = None
         self._eof_told = False
 
     # Called by the transport
@@ -79,7 +81,13 @@ class LineProtocol(StreamProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._state == OPEN:
             self._kept += self._listener.read_buffer[:nbytes]
-            self._receive()
+            self._work_off()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._end is not None and not self._writing_paused:
+            end, self._end = self._end, None
+            self._finish(*end)
 
     def eof_received(self) -> bool:
         """A client that has ended its input still gets its answers, so the connection stays open for them."""
@@ -138,7 +146,7 @@ class LineProtocol(StreamProtocol):
     def _go_on(self) -> None:
         if self._eof:
             self._going_on = False
-            self._receive()
+            self._work_off()
             if self._state == OPEN and not self._reading_paused:
                 self._end_input()
         else:
@@ -174,6 +182,10 @@ class LineProtocol(StreamProtocol):
             super().on_close_timeout()
 
     def _finish(self, code: int, reason: str) -> None:
+        if self._state == CLOSING and self._writing_paused:
+            # Who is told of the end may take the loop away, and with it what is not sent yet.
+            self._end = code, reason
+            return
         self._tell_close(code, reason)
         if self._state != CLOSED:
             self._drain()

@@ -17,6 +17,9 @@ class Handler(typing.Protocol):
     def on_message(self, payload: bytes, text: bool) -> None:
         """One WebSocket message, or one line without its newline (`text` is True, but it may be no UTF-8)."""
 
+    def on_settled(self) -> None:
+        """Everything that one read brought has been handed over, as far as reading was not paused."""
+
     def on_oversize(self, limit: int) -> None:
         """Lines only: a line longer than `limit` bytes is being skipped up to its newline. Once for each."""
 

@@ -140,7 +140,7 @@ class WebSocketProtocol(StreamProtocol):
             self._receive_head(data)
         elif self._parser is not None and self._state < DRAINING:
             self._parser.feed(data)
-            self._receive()
+            self._work_off()
 
     def buffer_updated(self, nbytes: int) -> None:
         self.awaiting_pong = 0
@@ -149,7 +149,7 @@ class WebSocketProtocol(StreamProtocol):
                 self._receive_head(bytes(self._listener.read_buffer[:nbytes]))
         elif self._state < DRAINING:
             self._parser.feed(self._listener.read_buffer, nbytes)
-            self._receive()
+            self._work_off()
 
     def eof_received(self) -> bool:
         """The peer has ended its side: without a close frame this is no clean end (section 7.1.5)."""
@@ -194,7 +194,7 @@ class WebSocketProtocol(StreamProtocol):
             self._answer(head[:end])
             if self._parser is not None and end < len(head):
                 self._parser.feed(head[end:])
-                self._receive()
+                self._work_off()
 
     def _answer(self, head: bytes) -> None:
         listener = self._listener

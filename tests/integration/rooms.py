@@ -26,6 +26,24 @@ async def say(client: Client, room: str, text: str) -> int:
     return int(sent["seq"])
 
 
+def check_no_hole(documents: list[Document], room: str, after: int) -> int:
+    """Asserts that each event of the room's log came once and in order, or was said to be missed.
+
+    Returns the last one's seq; `after` is the one before the first.
+    """
+    for document in documents:
+        if document.get("room") != room:
+            continue
+        if document["type"] == "message":
+            assert document["seq"] == after + 1
+            after += 1
+        elif document["type"] == "lagged":
+            assert document["from"] == after + 1
+            assert document["missed"] == document["to"] - after
+            after = document["to"]
+    return after
+
+
 async def hear(client: Client, room: str, last: int) -> list[int]:
     """The seqs of the room's messages that arrive, up to and with `last`."""
     heard: list[int] = []

@@ -1,13 +1,15 @@
 """What each command does, and what is said when it cannot be done."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from fastchat.messages import COMMANDS, SEQ_MAX
+from fastchat.messages import COMMANDS, SEQ_MAX, Code, WireError
 from fastchat.rooms import RoomSettings
 from fastchat.session import COMMAND_TABLE, Limits
+from fastchat.store import Draft, Page, Stored
 from tests.parties import STARTED_AT_MS, Party, Program
 
 LIMITS = Limits(messages_per_s=0)
@@ -439,6 +441,36 @@ def test_the_same_id_of_somebody_else_is_another_message(party: Party) -> None:
     sent = bob.ask("send", room="lobby", text="hi", id="x")
     assert sent["seq"] == 2
     assert "repeated" not in sent
+
+
+# A store that fails
+
+
+class FailingLog:
+    """Can neither keep nor read anything at present."""
+
+    epoch = "e"
+
+    def append(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
+        done(WireError(Code.UNAVAILABLE, "the disk is full", retry_after_ms=500))
+
+    def read(
+        self, after: int, before: int, limit: int, newest: bool, done: Callable[[Page | WireError], None]
+    ) -> None:
+        done(WireError(Code.UNAVAILABLE, "the disk is full", retry_after_ms=500))
+
+
+@pytest.mark.parametrize(("kind", "fields"), [("send", {"text": "hi", "id": "x"}), ("history", {})])
+def test_what_the_store_cannot_do_is_refused_and_nobody_sees_it(
+    party: Party, kind: str, fields: dict[str, str]
+) -> None:
+    alice, bob = party.program("alice", "lobby"), party.program("bob", "lobby")
+    party.hub.rooms["lobby"].log = FailingLog()
+    answer = alice.ask(kind, room="lobby", **fields)
+    assert answer == refusal("unavailable")
+    assert answer["retry_after_ms"] == 500
+    assert bob.heard("message") == []
+    assert alice.ask("ping")["type"] == "pong"
 
 
 # members and rooms

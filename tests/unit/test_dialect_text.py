@@ -1,0 +1,491 @@
+"""A person with ``nc``: what may be typed, what is read on the screen, and what never gets there."""
+
+import json
+import unicodedata
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastchat.dialects import TextDialect, encode_event
+from fastchat.dialects.text import clean
+from fastchat.messages import COMMANDS, WireError, encode_message, encode_typing
+from fastchat.session import Limits
+from tests.parties import Party, Person, Program
+
+BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+ESCAPES = "\x1b[2J\x1b]0;title\x07\x9b31m"
+ESCAPES_CLEANED = "[2J]0;title31m"
+
+
+@pytest.fixture
+def party() -> Party:
+    return Party()
+
+
+@pytest.fixture
+def alice(party: Party) -> Program:
+    """A program in ``lobby``."""
+    return party.program("alice", "lobby")
+
+
+@pytest.fixture
+def bob(party: Party, alice: Program) -> Person:
+    """A person who was welcomed as ``bob`` and is in ``lobby`` with alice."""
+    person = party.person()
+    person.type("/nick bob")
+    party.pass_time(5)
+    person.reads()
+    alice.heard()
+    return person
+
+
+def texts(program: Program) -> list[str]:
+    return [message["text"] for message in program.heard("message")]
+
+
+# The first line
+
+
+def test_a_first_line_of_text_greets_a_guest_in_the_lobby_and_is_said(party: Party, alice: Program) -> None:
+    person = party.person()
+    person.type("hello everyone")
+    welcome, joined = person.reads()
+    assert welcome.startswith("* Welcome, guest-")
+    assert "/help" in welcome
+    assert joined == "* you are in lobby with one other"
+    (message,) = alice.heard("message")
+    assert (message["text"], message["from"][:6]) == ("hello everyone", "guest-")
+
+
+def test_an_empty_first_line_greets_and_says_nothing(party: Party, alice: Program) -> None:
+    person = party.person()
+    person.type("")
+    assert [line[:9] for line in person.reads()[:2]] == ["* Welcome", "* you are"]
+    assert texts(alice) == []
+
+
+@pytest.mark.parametrize("line", ["/nick carol", "/nick   carol  "])
+def test_a_first_line_that_names_greets_by_that_name(party: Party, line: str) -> None:
+    person = party.person()
+    person.type(line)
+    welcome, joined, _ = person.reads()
+    assert welcome.startswith("* Welcome, carol!")
+    assert joined == "* you are in lobby with nobody else"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("/join games", "* you are in games with nobody else"),
+        ("/who", "* in lobby: alice, guest-"),
+        ("/rooms", "* lobby: 2 here, 0 messages (you too)"),
+        ("/history", "* nothing has been said in lobby yet"),
+        ("/help", "*   /nick NAME      be called NAME"),
+    ],
+)
+def test_a_first_line_may_be_any_command(party: Party, alice: Program, line: str, shown: str) -> None:
+    person = party.person()
+    person.type(line)
+    lines = person.reads()
+    assert any(read.startswith(shown) for read in lines)
+    assert any(read.startswith("* Welcome, guest-") for read in lines)
+
+
+def test_a_first_line_that_joins_the_lobby_joins_it_once(party: Party) -> None:
+    person = party.person()
+    person.type("/join lobby")
+    welcome, joined, presence = person.reads()
+    assert joined == "* you are in lobby with nobody else"
+    assert (welcome[:9], presence[-13:]) == ("* Welcome", " joined lobby")
+
+
+@pytest.mark.parametrize("line", ["/quit", "/quit  now"])
+def test_a_first_line_that_quits_is_answered_by_good_bye_alone(party: Party, line: str) -> None:
+    person = party.person()
+    person.type(line)
+    assert person.reads() == ["* Good-bye: you asked for it."]
+    assert not party.hub.rooms
+
+
+def test_a_taken_name_is_said_once_and_another_may_be_tried(party: Party, alice: Program) -> None:
+    person = party.person()
+    person.type("/nick Alice")
+    assert person.reads() == ["* user Alice is taken; choose another name"]
+    person.type("/nick bad name")
+    (refused,) = person.reads()
+    assert refused.startswith("* user must be 1 to 32 ")
+    person.type("/nick")
+    assert person.reads() == ["* say which name: /nick alice"]
+    person.type("/nick carol")
+    assert person.reads()[0].startswith("* Welcome, carol!")
+
+
+def test_after_a_taken_name_plain_text_is_a_guests(party: Party, alice: Program) -> None:
+    person = party.person()
+    person.type("/nick alice")
+    person.type("hi")
+    assert person.reads()[1].startswith("* Welcome, guest-")
+    assert texts(alice) == ["hi"]
+
+
+# Talking
+
+
+def test_lines_go_to_the_room_and_do_not_come_back(alice: Program, bob: Person) -> None:
+    for line in ("one", "  two  ", "3"):
+        bob.type(line)
+    assert texts(alice) == ["one", "  two  ", "3"]
+    assert bob.reads() == []
+
+
+def test_others_lines_say_where_and_who(alice: Program, bob: Person) -> None:
+    alice.say("send", room="lobby", text="hi bob")
+    assert bob.reads() == ["[lobby] alice: hi bob"]
+
+
+def test_a_message_of_several_lines_has_its_prefix_before_each(alice: Program, bob: Person) -> None:
+    alice.say("send", room="lobby", text="one\ntwo\r\n\nfour\u2028[lobby] carol: five\x0b* six\x85seven\n")
+    assert bob.reads() == [
+        f"[lobby] alice: {line}"
+        for line in ("one", "two", "", "four", "[lobby] carol: five", "* six", "seven")
+    ]
+
+
+@pytest.mark.parametrize("text", ["\n", "\x1b", "\u202e"])
+def test_a_message_of_nothing_visible_is_one_line(alice: Program, bob: Person, text: str) -> None:
+    alice.say("send", room="lobby", text=text)
+    assert bob.reads() == ["[lobby] alice: "]
+
+
+@pytest.mark.parametrize("line", ["", " ", "   \t  ", "\x00", "\x1b", "\r"])
+def test_a_line_of_nothing_is_not_said(alice: Program, bob: Person, line: str) -> None:
+    bob.type(line)
+    assert texts(alice) == []
+    assert bob.reads() == []
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [("//shrug", "/shrug"), ("///", "//"), ("//", "/"), (" /join x", " /join x"), ("{", "{"), ("a/b", "a/b")],
+)
+def test_two_slashes_say_one(alice: Program, bob: Person, line: str, text: str) -> None:
+    bob.type(line)
+    assert texts(alice) == [text]
+
+
+def test_a_tab_is_a_space(alice: Program, bob: Person) -> None:
+    bob.type("a\tb")
+    bob.type("/nick\tbobby")
+    assert texts(alice) == ["a b"]
+    assert bob.reads()[0] == "* you are bobby now"
+
+
+def test_who_comes_and_goes_is_said(party: Party, alice: Program, bob: Person) -> None:
+    carol = party.program("carol", "lobby")
+    assert bob.reads() == ["* carol joined lobby"]
+    party.pass_time(5)
+    carol.leave_the_server()
+    assert bob.reads() == ["* carol left lobby"]
+
+
+def test_typing_is_not_said(alice: Program, bob: Person) -> None:
+    alice.say("typing", room="lobby")
+    assert bob.reads() == []
+
+
+def test_what_was_missed_is_said(party: Party) -> None:
+    profile = party.chat.profiles.text
+    lagged = b'{"type":"lagged","room":"lobby","from":3,"to":5,"missed":3}'
+    assert profile.encode(lagged) == b"* [lobby] 3 messages were missed: they came faster than you read\n"
+
+
+# Commands
+
+
+def test_nick_renames(alice: Program, bob: Person) -> None:
+    bob.type("/nick bobby")
+    assert bob.reads()[0] == "* you are bobby now"
+    bob.type("hi")
+    assert alice.heard("message")[0]["from"] == "bobby"
+    bob.type("/nick ALICE")
+    assert bob.reads() == ["* user ALICE is taken; choose another name"]
+    bob.type("/nick")
+    assert bob.reads() == ["* say which name: /nick alice"]
+
+
+def test_join_leave_and_the_current_room(party: Party, alice: Program, bob: Person) -> None:
+    alice.ask("join", room="games")
+    alice.say("send", room="games", text="earlier")
+    party.pass_time(5)
+    bob.reads()
+    bob.type("/join #games")
+    assert bob.reads()[0] == "* you are in games with one other; /history shows what was said (1 messages)"
+    bob.type("here")
+    bob.type("/join lobby")
+    bob.type("there")
+    alice.heard("presence")
+    assert "* you are talking in lobby now" in bob.reads()
+    history = [alice.ask("history", room=room)["messages"][-1]["text"] for room in ("games", "lobby")]
+    assert history == ["here", "there"]
+    bob.type("/leave")
+    assert bob.reads() == ["* you left lobby; you are talking in games now"]
+    bob.type("/leave games")
+    assert bob.reads() == ["* you left games; you are in no room"]
+
+
+def test_leaving_another_room_keeps_the_current_one(alice: Program, bob: Person) -> None:
+    bob.type("/join games")
+    bob.type("/leave lobby")
+    assert "* you left lobby; you are talking in games now" in bob.reads()
+    bob.type("/join lobby")
+    bob.type("/leave games")
+    bob.type("hi")
+    assert texts(alice) == ["hi"]
+
+
+def test_without_a_room_one_is_told_how_to_get_one(alice: Program, bob: Person) -> None:
+    bob.type("/leave")
+    bob.reads()
+    for line in ("hi", "/leave", "/who", "/history"):
+        bob.type(line)
+        assert bob.reads() == ["* you are in no room; /join lobby"]
+    bob.type("/leave lobby")
+    assert bob.reads() == ["* you are not in room lobby; join it first"]
+    bob.type("/join lobby")
+    bob.type("back")
+    assert texts(alice) == ["back"]
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("/join", "* say which room: /join games"),
+        ("/join #", "* say which room: /join games"),
+        ("/join NO", "* room must be a string that matches [a-z0-9][a-z0-9._-]{0,63}"),
+        ("/who nowhere", "* there is no room nowhere; join it to open it"),
+        ("/dance now", "* there is no command /dance; /help lists them"),
+        ("/", "* there is no command /; /help lists them"),
+        ("/NICK x", "* there is no command /NICK; /help lists them"),
+        ("/history 0", "* say how many messages: /history 20"),
+        ("/history -1", "* say how many messages: /history 20"),
+        ("/history two", "* say how many messages: /history 20"),
+        ("/history ٣", "* say how many messages: /history 20"),
+        ("/history " + "9" * 5000, "* say how many messages: /history 20"),
+    ],
+)
+def test_what_cannot_be_done_is_said(alice: Program, bob: Person, line: str, answer: str) -> None:
+    bob.type(line)
+    assert bob.reads() == [answer]
+    assert texts(alice) == []
+
+
+def test_who(party: Party, alice: Program, bob: Person) -> None:
+    alice.ask("join", room="games")
+    bob.type("/who")
+    bob.type("/who games")
+    assert bob.reads() == ["* in lobby: alice, bob", "* in games: alice"]
+    for i in range(1000):
+        party.hub.rooms["games"].enter(f"user-{i}")
+    bob.type("/who games")
+    assert bob.reads()[-1].endswith(" and 1 more")
+
+
+def test_rooms(alice: Program, bob: Person) -> None:
+    alice.ask("join", room="games")
+    alice.say("send", room="games", text="hi")
+    bob.type("/rooms")
+    assert bob.reads() == ["* lobby: 2 here, 0 messages (you too)", "* games: 1 here, 1 messages"]
+
+
+def test_history(alice: Program, bob: Person) -> None:
+    bob.type("/history")
+    assert bob.reads() == ["* nothing has been said in lobby yet"]
+    for text in ("one", "two\nlines"):
+        alice.say("send", room="lobby", text=text)
+    bob.type("mine")
+    bob.reads()
+    shown = ["[lobby] alice: one", "[lobby] alice: two", "[lobby] alice: lines", "[lobby] bob: mine"]
+    for line, expected in (("/history", shown), ("/history 2", shown[1:]), ("/history 999999999", shown)):
+        bob.type(line)
+        assert bob.reads() == expected
+
+
+def test_help_names_every_command(bob: Person) -> None:
+    bob.type("/help")
+    lines = bob.reads()
+    assert all(line.startswith("* ") for line in lines)
+    for command in ("/nick", "/join", "/leave", "/who", "/rooms", "/history", "/quit", "//"):
+        assert any(command in line for line in lines)
+
+
+def test_quit(party: Party, alice: Program, bob: Person) -> None:
+    bob.type("/quit")
+    assert bob.reads() == ["* Good-bye: you asked for it."]
+    assert bob.stream.closed == (1000, "you asked for it")
+    assert alice.heard("presence")[0]["left"] == ["bob"]
+    bob.type("still there?")
+    assert texts(alice) == []
+
+
+def test_text_over_the_limit_is_refused(party: Party, alice: Program, bob: Person) -> None:
+    limit = party.limits.text_bytes
+    bob.type("é" * (limit // 2))
+    assert texts(alice) == ["é" * (limit // 2)]
+    bob.type("é" * (limit // 2) + "x")
+    assert bob.reads() == [f"* text is {limit + 1} bytes long; {limit} are allowed"]
+
+
+# What no terminal may be sent
+
+
+def test_control_characters_go_neither_in_nor_out(alice: Program, bob: Person) -> None:
+    bob.type(f"a{ESCAPES}{BIDI}b")
+    assert texts(alice) == [f"a{ESCAPES_CLEANED}b"]
+    alice.say("send", room="lobby", text=f"a{ESCAPES}{BIDI}b")
+    assert bob.reads() == [f"[lobby] alice: a{ESCAPES_CLEANED}b"]
+
+
+def test_control_characters_do_not_come_back_in_an_error(bob: Person) -> None:
+    bob.type(f"/{ESCAPES}{BIDI}")
+    assert bob.reads() == [f"* there is no command /{ESCAPES_CLEANED}; /help lists them"]
+
+
+def test_emoji_and_other_scripts_are_left_alone() -> None:
+    text = "caf\u00e9 \u65e5\u672c\u8a9e \U0001f469\u200d\U0001f4bb \u0645\u0631\u062d\u0628\u0627"
+    assert clean(text) == text
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (b"\xff\xfb\x01\xff\xfd\x03hello", "hello"),
+        (b"he\xff\xfe\x01ll\xff\xf1o", "hello"),
+        (b"hello\xff", "hello"),
+        (b"hello\xff\xfb", "hello"),
+        (b"\xff\xfa\x18\x00xterm\xff\xf0hello", "hello"),
+        (b"hello\xff\xfa\x18\x00xterm", "hello"),
+        (b"he\xff\xffllo", "hello"),
+        (b"\xff\xfb\xffhello", "hello"),
+        (b"\xff\xf4\xff\xfd\x06caf\xc3\xa9", "café"),
+    ],
+)
+def test_a_telnet_clients_negotiation_is_left_out(
+    alice: Program, bob: Person, sent: bytes, said: str
+) -> None:
+    bob.send_raw(sent)
+    assert texts(alice) == [said]
+
+
+def test_a_wall_of_telnet_commands_takes_no_time(bob: Person) -> None:
+    bob.send_raw(b"\xff\xfa" * 30_000 + b"\xff" * 30_000)
+    assert bob.reads() == []
+
+
+@pytest.mark.parametrize("sent", [b"caf\xe9", b"\xc3", b"hi \x80", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80"])
+def test_what_is_no_utf8_is_refused_in_words(alice: Program, bob: Person, sent: bytes) -> None:
+    bob.send_raw(sent)
+    assert bob.reads() == ["* that was not UTF-8 text, so it was not sent"]
+    bob.type("better")
+    assert texts(alice) == ["better"]
+
+
+# Any input
+
+
+def dialect(said: list[bytes]) -> TextDialect:
+    return TextDialect("lobby", said.append, lambda: None)
+
+
+def assert_harmless(written: bytes) -> None:
+    """Whole lines of visible text, each told apart from what a user wrote by how it begins."""
+    assert not written or written.endswith(b"\n")
+    for line in written.decode().split("\n")[:-1]:
+        assert not [c for c in line if unicodedata.category(c) == "Cc" or c in BIDI], repr(line)
+        assert line.startswith(("* ", "["))
+
+
+characters = st.sampled_from(
+    "ab/\\{}[]* \n\r\t\0\x07\x08\x1b\x7f\x85\x9b\u2028\u202e\u2066é日\U0001f600\x0b\x1c"
+)
+any_text = st.text(characters, max_size=12)
+words = st.sampled_from(
+    ["/nick ", "/join ", "/leave ", "/who ", "/history ", "/x", "//", "/help", "", "/rooms"]
+)
+
+
+@given(
+    st.lists(st.binary(max_size=20) | st.builds(lambda w, t: (w + t).encode(), words, any_text), max_size=6)
+)
+def test_whatever_is_typed_the_screen_stays_clean(lines: list[bytes]) -> None:
+    party = Party(limits=Limits(messages_per_s=0, text_bytes=30))
+    person = party.person()
+    screen = b""
+    for line in lines:
+        person.send_raw(line.replace(b"\n", b"") if not line.startswith(b"{") else b"")
+        party.settle()
+        screen += person.transport.take()
+    assert_harmless(screen)
+
+
+@given(st.binary(max_size=40) | st.builds(lambda w, t: (w + t).encode(), words, any_text))
+def test_whatever_is_typed_becomes_commands_of_the_contract(line: bytes) -> None:
+    said: list[bytes] = []
+    try:
+        commands = dialect(said).parse(line)
+    except WireError:
+        return
+    assert all(command["type"] in COMMANDS for command in commands)
+    assert_harmless(b"".join(said))
+
+
+@given(any_text, any_text)
+def test_whatever_others_write_the_screen_stays_clean(text: str, author: str) -> None:
+    written = encode_event(encode_message("lobby", 1, author, 0, text, None, None))
+    assert_harmless(written)
+    assert written.count(b"[lobby] ") >= written.count(b"\n") >= 1
+
+
+@given(
+    st.sampled_from(
+        [
+            "welcome",
+            "joined",
+            "left",
+            "members",
+            "rooms",
+            "history",
+            "error",
+            "bye",
+            "sent",
+            "pong",
+            "typing",
+            "banner",
+        ]
+    ),
+    any_text,
+)
+def test_whatever_is_replied_the_screen_stays_clean(kind: str, text: str) -> None:
+    speaker = dialect([])
+    reply: dict[str, Any] = {
+        "type": kind, "user": text, "room": text, "members": [text, text], "count": 5, "message": text,
+        "reason": text, "head": 3, "joined": True,
+        "messages": [{"room": text, "from": text, "text": text}],
+        "rooms": [{"room": text, "members": 3, "head": 2, "joined": True}],
+    }  # fmt: skip
+    speaker.encode({"type": "joined", "room": text, "head": 0, "members": 3})
+    written = speaker.encode(reply if kind != "joined" else {**reply, "members": 2})
+    assert not written or written.endswith(b"\n")
+    assert not [c for c in written.decode().replace("\n", "") if unicodedata.category(c) == "Cc" or c in BIDI]
+    assert bool(written) == (kind not in ("sent", "pong", "typing", "banner"))
+
+
+def test_events_that_a_person_need_not_see_are_nothing() -> None:
+    assert encode_event(encode_typing("lobby", "alice")) == b""
+    assert encode_event(json.dumps({"type": "later"}).encode()) == b""
+
+
+def test_a_person_is_slowed_down_and_not_refused() -> None:
+    assert TextDialect.patient
+    assert not TextDialect.echo
