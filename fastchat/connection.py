@@ -24,7 +24,17 @@ BANNER = dumps(
 class Connection:
     """One client. MUST be given to exactly one stream."""
 
-    __slots__ = ("_chat", "_dialect", "_ending", "_stream", "_throttled", "opened_at", "session", "writer")
+    __slots__ = (
+        "_chat",
+        "_dialect",
+        "_ending",
+        "_finished",
+        "_stream",
+        "_throttled",
+        "opened_at",
+        "session",
+        "writer",
+    )
 
     writer: Writer
     session: Session
@@ -35,6 +45,7 @@ class Connection:
         self._chat = chat
         self._ending = False
         self._throttled = False
+        self._finished = False
         self.opened_at = chat.clock()
 
     # Handler: called by the stream
@@ -60,7 +71,7 @@ class Connection:
                 self.session.receive(command, now, self._chat.wall_ms())
         except WireError as error:
             self.session.refuse(error)
-        if self.writer.would_block():
+        if self.session.blocked or self.writer.would_block():
             self._stream.pause_reading()
         if self._dialect.patient and (wait_s := self.session.wait_s(now)) > 0:
             self._throttled = True
@@ -79,9 +90,8 @@ class Connection:
 
     def on_eof(self) -> None:
         """The client has said everything; it still gets what is waiting for it."""
-        self.writer.flush()
-        self.writer.finish()
-        self._stream.close(1000, "end of input")
+        self._finished = True
+        self.on_unblocked()
 
     def on_pause_writing(self) -> None:
         """The socket takes no more for now."""
@@ -113,7 +123,26 @@ class Connection:
 
     def on_writable(self) -> None:
         """The writer has room again (see ``Writer``)."""
-        if not (self._throttled or self._ending):
+        self._go_on()
+
+    def on_unblocked(self) -> None:
+        """The session takes commands again."""
+        if not self._finished:
+            self._go_on()
+        elif self.session.idle and not self._ending:
+            self.writer.flush()
+            self.writer.finish()
+            self._stream.close(1000, "end of input")
+
+    def _go_on(self) -> None:
+        """Reads again, unless there is still a reason not to."""
+        if not (
+            self._throttled
+            or self._ending
+            or self.writer.closed
+            or self.session.blocked
+            or self.writer.would_block()
+        ):
             self._stream.resume_reading()
 
     def _on_throttle_over(self) -> None:
@@ -122,8 +151,7 @@ class Connection:
             self._chat.call_later(wait_s, self._on_throttle_over)
             return
         self._throttled = False
-        if not (self._ending or self.writer.closed or self.writer.would_block()):
-            self._stream.resume_reading()
+        self._go_on()
 
     # The end
 

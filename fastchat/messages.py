@@ -158,7 +158,8 @@ COMMANDS: Mapping[str, Fields] = {
     "leave": Fields({"room": _check_room}, {}),
     "send": Fields({"room": _check_room, "text": _check_text}, {"id": _check_id, "data": _check_object}),
     "edit": Fields(
-        {"room": _check_room, "seq": _check_seq, "text": _check_text}, {"id": _check_id, "data": _check_object}
+        {"room": _check_room, "seq": _check_seq, "text": _check_text},
+        {"id": _check_id, "data": _check_object},
     ),
     "delete": Fields({"room": _check_room, "seq": _check_seq}, {"id": _check_id}),
     "react": Fields(

@@ -4,14 +4,16 @@ A room is a log (``store``), its newest part in memory (``Channel``), and its me
 clock and a ``call_later``; it never looks for them itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from secrets import token_hex
 from typing import Any
 
 from fastchat._fanout import Channel, Fanout, Subscription, Writer
 from fastchat._ring import Event
-from fastchat.messages import Code, WireError, encode_presence, encode_typing
+from fastchat.messages import Code, WireError, encode_presence, encode_receipts, encode_typing
+from fastchat.replay import BlockCache, Replay
 from fastchat.store import Draft, RoomLog, Store, Stored
 
 CallLater = Callable[[float, Callable[[], None]], Any]
@@ -23,10 +25,14 @@ class RoomSettings:
 
     ``ring_bytes`` bounds each room's events in memory; ``empty_kept`` rooms without members keep their
     history; members who come and go are announced at most once per ``presence_interval_s``, and by name
-    only in rooms of at most ``presence_names`` members.
+    only in rooms of at most ``presence_names`` members; so is what they have read. ``ring_bytes_of`` gives
+    the limit of rooms that have one of their own; ``replay_bytes`` bounds what is kept of the events that
+    were read again from the store, for all rooms together.
     """
 
     ring_bytes: int = 1 << 20
+    ring_bytes_of: Callable[[str], int | None] = lambda room: None
+    replay_bytes: int = 16 << 20
     empty_kept: int = 1000
     presence_interval_s: float = 1.0
     presence_names: int = 100
@@ -40,19 +46,26 @@ class Room:
         "_hub",
         "_presence_at",
         "_presence_due",
+        "_receipts",
         "_went",
         "channel",
         "log",
         "members",
         "name",
+        "unstored",
     )
 
-    def __init__(self, hub: "Hub", name: str) -> None:
+    def __init__(self, hub: "Hub", log: RoomLog) -> None:
         self._hub = hub
-        self.name = name
-        self.channel: Channel = hub.fanout.channel(name, hub.settings.ring_bytes)
-        self.log: RoomLog = hub.store.open(name, self.channel.ring)
+        self.name = log.room
+        self.log = log
+        self.channel: Channel = hub.fanout.channel(self.name, hub.ring_bytes(self.name), log.head)
+        log.attach(self.channel.ring)
+        if log.durable:
+            self.channel.source = Replay(log, self.channel, hub.blocks, hub.call_later)
         self.members: dict[str, int] = {}
+        self.unstored = 0  # events that the store has not answered for yet
+        self._receipts: dict[str, int] = {}
         self._came: dict[str, None] = {}
         self._went: dict[str, None] = {}
         self._presence_at = float("-inf")
@@ -84,6 +97,9 @@ class Room:
             del other[user]  # came and went between two announcements: nobody needs to know
         else:
             side[user] = None
+        self._announce_soon()
+
+    def _announce_soon(self) -> None:
         if not self._presence_due:
             self._presence_due = True
             wait_s = self._presence_at + self._hub.settings.presence_interval_s - self._hub.clock()
@@ -91,31 +107,46 @@ class Room:
 
     def _publish_presence(self) -> None:
         self._presence_due = False
-        came, went = list(self._came), list(self._went)
+        came, went, receipts = list(self._came), list(self._went), dict(self._receipts)
         self._came.clear()
         self._went.clear()
-        if not self.members or not (came or went):
+        self._receipts.clear()
+        if not self.members or not (came or went or receipts):
             return
         self._presence_at = self._hub.clock()
-        if len(self.members) > self._hub.settings.presence_names:
-            came, went = [], []
-        self._publish_ephemeral(encode_presence(self.name, came, went, len(self.members)))
+        large = len(self.members) > self._hub.settings.presence_names
+        if came or went:
+            names: tuple[list[str], list[str]] = ([], []) if large else (came, went)
+            self._publish_ephemeral(encode_presence(self.name, *names, len(self.members)))
+        if receipts and not large:
+            self._publish_ephemeral(encode_receipts(self.name, receipts))
 
     def post(
         self, draft: Draft, hidden_from: Subscription | None, done: Callable[[Stored | WireError], None]
     ) -> None:
-        """Stores the message, delivers it to the members, and calls ``done``.
+        """Stores the event, delivers it to the members, and calls ``done``.
 
         ``hidden_from``: the author's own subscription, where the author has no use for an echo.
         """
 
         def on_stored(stored: Stored | WireError) -> None:
+            self.unstored -= 1
             if isinstance(stored, Stored) and stored.body is not None:
                 writer_id = hidden_from.writer.id if hidden_from is not None else 0
                 self.channel.publish(Event(stored.seq, stored.body, hidden_from=writer_id), hidden_from)
             done(stored)
+            if not self.members:
+                self._hub.retire(self)
 
+        self.unstored += 1
         self.log.append(draft, on_stored)
+
+    def acknowledge(self, user: str, seq: int) -> None:
+        """Remembers how far the user has read, and tells the room with the next announcement."""
+        if seq > self._receipts.get(user, 0):
+            self._receipts[user] = seq
+            self._hub.mark(user, self.name, seq)
+            self._announce_soon()
 
     def typing(self, author: str, subscription: Subscription) -> None:
         """Tells the others that ``author`` is writing."""
@@ -155,7 +186,10 @@ class Hub:
         self.call_later = call_later
         self.rooms: dict[str, Room] = {}
         self._empty: dict[str, None] = {}  # rooms without members, the longest empty one first
+        self._opening: dict[str, list[Callable[[Room | WireError], None]]] = {}
+        self._marks: dict[tuple[str, str], int] = {}
         self._names: set[str] = set()
+        self.blocks = BlockCache(settings.replay_bytes)
 
     # Names
 
@@ -177,42 +211,76 @@ class Hub:
 
     # Rooms
 
-    def room(self, name: str) -> Room:
-        """A room that exists. Raises WireError."""
-        room = self.rooms.get(name)
-        if room is None:
-            raise WireError(Code.NO_SUCH_ROOM, f"there is no room {name}; join it to open it", field="room")
-        return room
+    def ring_bytes(self, name: str) -> int:
+        """The limit of a room's ring."""
+        own = self.settings.ring_bytes_of(name)
+        return self.settings.ring_bytes if own is None else own
 
-    def join(self, writer: Writer, user: str, name: str, after: int | None, epoch: str | None) -> Membership:
-        """Enters a room, which is opened if it isn't there, and starts a cursor behind ``after``.
+    def open(self, name: str, done: Callable[[Room | WireError], None]) -> None:
+        """The room, from the store where it isn't in use; a new one where there is none."""
+        room = self.rooms.get(name)
+        if room is not None:
+            done(room)
+            return
+        waiting = self._opening.setdefault(name, [])
+        waiting.append(done)
+        if len(waiting) == 1:
+            self.store.open(name, partial(self._on_open, name))
+
+    def _on_open(self, name: str, log: RoomLog | WireError) -> None:
+        opened: Room | WireError = log if isinstance(log, WireError) else Room(self, log)
+        if isinstance(opened, Room):
+            self.rooms[name] = opened
+        for done in self._opening.pop(name):
+            done(opened)
+        if isinstance(opened, Room) and not opened.members:
+            self.retire(opened)
+
+    def find(self, name: str, done: Callable[[Room | WireError], None]) -> None:
+        """As ``open``, but a room in which there is nothing and nobody is ``no_such_room``."""
+
+        def on_open(room: Room | WireError) -> None:
+            if isinstance(room, Room) and not room.members and not room.head:
+                room = WireError(
+                    Code.NO_SUCH_ROOM, f"there is no room {name}; join it to open it", field="room"
+                )
+            done(room)
+
+        self.open(name, on_open)
+
+    def enter(
+        self, room: Room, writer: Writer, user: str, after: int | None, epoch: str | None
+    ) -> Membership:
+        """Makes the user a member, and starts a cursor behind ``after``.
 
         When ``epoch`` is not the log's, ``after`` means nothing any more and everything that is held comes.
         Raises WireError when ``after`` lies in the future.
         """
-        room = self.rooms.get(name) or Room(self, name)
         reset = epoch is not None and epoch != room.log.epoch
         if reset:
             after = 0
         elif after is not None and after > room.head:
             raise WireError(
                 Code.BAD_FIELD,
-                f"after is {after} but the newest event of {name} has seq {room.head}; leave after out, "
+                f"after is {after} but the newest event of {room.name} has seq {room.head}; leave after out, "
                 "or send the epoch that it belongs to",
                 field="after",
             )
-        self.rooms[name] = room
-        self._empty.pop(name, None)
+        self.rooms[room.name] = room
+        self._empty.pop(room.name, None)
         subscription = writer.subscribe(room.channel, after)
         room.enter(user)
         return Membership(room, subscription, reset)
 
     def leave(self, membership: Membership, user: str) -> None:
-        """Takes a member out; an empty room is kept for a while if anything was said in it."""
-        room = membership.room
+        """Takes a member out."""
         membership.subscription.cancel()
-        room.exit(user)
-        if room.members:
+        membership.room.exit(user)
+        self.retire(membership.room)
+
+    def retire(self, room: Room) -> None:
+        """Lets go of a room without members, but not at once if there is anything in it."""
+        if room.members or room.unstored or self.rooms.get(room.name) is not room:
             return
         if room.head == 0:
             del self.rooms[room.name]
@@ -222,6 +290,34 @@ class Hub:
             longest_empty = next(iter(self._empty))
             del self._empty[longest_empty]
             del self.rooms[longest_empty]
+
+    # What users have read
+
+    def mark(self, user: str, room: str, seq: int) -> None:
+        """Has the store remember how far a user has read; many marks are stored together."""
+        if not self._marks:
+            self.call_later(self.settings.presence_interval_s, self.store_marks)
+        self._marks[user, room] = seq
+
+    def store_marks(self) -> None:
+        """Hands the store what it has not been told yet."""
+        if self._marks:
+            marks, self._marks = self._marks, {}
+            self.store.mark(marks)
+
+    def marks(
+        self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]
+    ) -> None:
+        """How far the user has read each of the rooms, as far as there is a mark."""
+
+        def on_read(stored: Mapping[str, int] | WireError) -> None:
+            if isinstance(stored, WireError):
+                done(stored)
+                return
+            fresh = {room: seq for room in rooms if (seq := self._marks.get((user, room))) is not None}
+            done({**stored, **fresh})
+
+        self.store.marks(user, rooms, on_read)
 
     def rename(self, rooms: list[Room], old: str, new: str) -> None:
         """Lets a member of ``rooms`` go on under another name. Raises WireError when somebody else has it."""
@@ -236,4 +332,4 @@ class Hub:
         """Changes every room's limit at once."""
         self.settings.ring_bytes = ring_bytes
         for room in self.rooms.values():
-            room.channel.ring.set_limit(ring_bytes)
+            room.channel.ring.set_limit(self.ring_bytes(room.name))

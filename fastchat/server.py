@@ -30,7 +30,7 @@ from fastchat.protocols.websocket import WebSocketListener, WebSocketProtocol
 from fastchat.rooms import Hub, RoomSettings
 from fastchat.session import Limits
 from fastchat.sockets import BACKLOG, bound_address, limit_kernel_buffer, listen
-from fastchat.store import open_store
+from fastchat.store import MemoryStore
 from fastchat.web.app import HealthReport, create_app
 
 VERSION = importlib.metadata.version("fastchat-server")
@@ -131,7 +131,7 @@ class Server:
             command_bytes=settings.limits.command_bytes,
             history_page=settings.rooms.history_page,
         )
-        self._store = open_store(settings.store.url)
+        self._store = MemoryStore()
         return Chat(
             hub=Hub(fanout, self._store, rooms, clock=time.monotonic, call_later=loop.call_later),
             profiles=Profiles(settings.fanout.watermarks("websocket"), settings.fanout.watermarks("line")),

@@ -1,13 +1,17 @@
-"""Where the events of rooms are kept. Pure: an interface, and ``open_store`` to choose what is behind it."""
+"""Where the events of rooms are kept: an interface, and what stands behind it."""
 
-from fastchat.store.interface import Draft, Page, RoomLog, Store, Stored
+from fastchat.store.interface import BLOCK_EVENTS, Block, Draft, Kind, Page, Retention, RoomLog, Store, Stored
 from fastchat.store.memory import MemoryStore
 
-__all__ = ["Draft", "MemoryStore", "Page", "RoomLog", "Store", "Stored", "open_store"]
-
-
-def open_store(url: str) -> Store:
-    """The store that ``url`` names. Raises ValueError, which lists the allowed ones."""
-    if url == "memory:":
-        return MemoryStore()
-    raise ValueError(f"no store {url!r}; use 'memory:'")
+__all__ = [
+    "BLOCK_EVENTS",
+    "Block",
+    "Draft",
+    "Kind",
+    "MemoryStore",
+    "Page",
+    "Retention",
+    "RoomLog",
+    "Store",
+    "Stored",
+]

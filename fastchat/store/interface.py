@@ -131,7 +131,9 @@ class Store(Protocol):
     def mark(self, marks: Mapping[tuple[str, str], int]) -> None:
         """Remembers how far users have read, by user and room; never goes back. MUST NOT block."""
 
-    def marks(self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]) -> None:
+    def marks(
+        self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]
+    ) -> None:
         """How far the user has read each of the rooms; rooms without a mark are missing."""
 
     def search(

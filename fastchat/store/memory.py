@@ -96,7 +96,9 @@ class MemoryLog:
     def _messages(self, after: int, before: int, *, newest: bool) -> Iterator[Event]:
         """The messages among the events with ``after < seq < before``, from either end."""
         while found := self._ring.events(after, before, BLOCK_EVENTS, PAGE_BYTES, newest):
-            yield from (event for event in (found[::-1] if newest else found) if event.body.startswith(_MESSAGE))
+            yield from (
+                event for event in (found[::-1] if newest else found) if event.body.startswith(_MESSAGE)
+            )
             after, before = (after, found[0].seq) if newest else (found[-1].seq, before)
 
     def states(self) -> Iterator[State]:

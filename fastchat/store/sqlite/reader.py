@@ -72,9 +72,7 @@ class Reader:
 
 def read_room(connection: sqlite3.Connection, name: str) -> RoomState:
     """The room's numbers; those of a new room where there is none."""
-    row = connection.execute(
-        "SELECT id, epoch, head, first FROM rooms WHERE name = ?", (name,)
-    ).fetchone()
+    row = connection.execute("SELECT id, epoch, head, first FROM rooms WHERE name = ?", (name,)).fetchone()
     return RoomState(name, *row) if row else RoomState(name)
 
 

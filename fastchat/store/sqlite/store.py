@@ -149,14 +149,16 @@ def lock(path: Path) -> int:
     """Makes sure that this process alone uses the file; returns the descriptor to close. Raises StoreError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(
+            path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
     except OSError as error:
         raise StoreError(f"cannot use {path}: {error.strerror}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
-        raise StoreError(f"{path} is in use by another fastchat; stop that one or choose another file") from None
+        raise StoreError(
+            f"{path} is in use by another fastchat; stop that one or choose another file"
+        ) from None
     return descriptor
-
-

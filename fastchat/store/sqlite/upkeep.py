@@ -70,7 +70,9 @@ class Upkeep:
         return True
 
     def _index_some(self, connection: sqlite3.Connection) -> bool:
-        found = connection.execute("SELECT id, indexed, head FROM rooms WHERE indexed < head LIMIT 1").fetchone()
+        found = connection.execute(
+            "SELECT id, indexed, head FROM rooms WHERE indexed < head LIMIT 1"
+        ).fetchone()
         if found is None:
             return False
         room_id, indexed, head = found

@@ -27,6 +27,7 @@ RECENT_IDS = 20_000  # ids whose repetition is noticed without a look into the f
 RETRY_AFTER_MS = 1000
 PROBE_INTERVAL_S = 1.0
 
+
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class RoomState:
     """A room's numbers. After a failed commit they are the truth, not the file."""
@@ -312,11 +313,15 @@ class Batch:
         check_change(draft, message)
         assert message is not None
         state = change(message, draft)
-        self._connection.execute("REPLACE INTO states (key, body) VALUES (?, ?)", (key, orjson.dumps(state).decode()))
+        self._connection.execute(
+            "REPLACE INTO states (key, body) VALUES (?, ?)", (key, orjson.dumps(state).decode())
+        )
         if self._connection.execute("SELECT 1 FROM texts WHERE rowid = ?", (key,)).fetchone():
             self._connection.execute("DELETE FROM texts WHERE rowid = ?", (key,))
             if "text" in state:
-                self._connection.execute("INSERT INTO texts (rowid, text) VALUES (?, ?)", (key, state["text"]))
+                self._connection.execute(
+                    "INSERT INTO texts (rowid, text) VALUES (?, ?)", (key, state["text"])
+                )
 
     def _flush(self) -> None:
         rows, self._rows = self._rows, []
