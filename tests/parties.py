@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import json
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from fastchat._fanout import Fanout, Writer
@@ -178,9 +179,9 @@ class FakeStream(asyncio.BaseProtocol):
         """Whether messages are handed over as they arrive."""
         return self._reading
 
-    def deliver(self, payload: bytes) -> None:
-        """A message arrives."""
-        self._waiting.append(payload)
+    def deliver(self, payloads: Iterable[bytes]) -> None:
+        """Messages arrive, all in one read."""
+        self._waiting += payloads
         self._hand_over()
 
     @property
@@ -191,6 +192,8 @@ class FakeStream(asyncio.BaseProtocol):
     def _hand_over(self) -> None:
         while self._waiting and self._reading and self.closed is None:
             self._handler.on_message(self._waiting.popleft(), True)
+        if self.closed is None:
+            self._handler.on_settled()
 
     def pause_reading(self) -> None:
         self._reading = False
@@ -220,9 +223,9 @@ class Client:
         self.transport = self.stream.socket
         connection.on_open(self.stream)
 
-    def send_raw(self, payload: bytes) -> None:
-        """One message or line arrives at the server."""
-        self.stream.deliver(payload)
+    def send_raw(self, *payloads: bytes) -> None:
+        """Messages or lines arrive at the server in one packet."""
+        self.stream.deliver(payloads)
 
     def lose(self) -> None:
         """The connection is over."""

@@ -109,6 +109,13 @@ class HttpProtocol(HttpToolsProtocol):
         self._stop_head_timer()
         if self.transport.is_closing():
             return
+        if self.cycle is not None and not self.cycle.response_complete:
+            # An earlier request's answer must not go on behind this one, nor this one lie within it.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self.transport.close()
+                return
         self.transport.write(encode_response(status, reason))
         if self.transport.can_write_eof():
             self.transport.write_eof()

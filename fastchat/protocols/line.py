@@ -102,24 +102,33 @@ class LineProtocol(StreamProtocol):
     # Lines
 
     def _receive(self) -> None:
+        if self._state != OPEN or self._handler is None:
+            return
         data = self._kept
+        find, on_message, limit = data.find, self._handler.on_message, self._listener.max_line_bytes
         at = 0
         try:
-            while self._state == OPEN:
-                if self._reading_paused:
-                    self.transport.pause_reading()
-                    break
-                newline = data.find(_NEWLINE, at)
+            # One turn for each line: what it costs is what a client that floods costs everyone else.
+            while not self._reading_paused:
+                newline = find(_NEWLINE, at)
                 if newline < 0:
                     at = self._check_unfinished(data, at)
-                    break
+                    return
                 start, at = at, newline + 1
                 if self._skipping:
                     self._skipping = False
+                    continue
+                if newline > start and data[newline - 1] == _CARRIAGE_RETURN:
+                    newline -= 1
+                if newline - start > limit:
+                    self._handler.on_oversize(limit)
                 else:
-                    self._hand_over(data, start, newline)
+                    on_message(data[start:newline], True)
+                if self._state != OPEN:
+                    return
+            self.transport.pause_reading()
         finally:
-            self._kept = data[at:]
+            self._kept = data[at:] if self._state == OPEN else b""
 
     def _hand_over(self, data: bytes, start: int, end: int) -> None:
         assert self._handler is not None

@@ -42,6 +42,8 @@ class Site:
         if scope["path"] == "/held":
             await self.hold.wait()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        if scope["path"] == "/begun":
+            await self.hold.wait()
         await send({"type": "http.response.body", "body": b"ok"})
 
     async def connect(self) -> Streams:
@@ -138,11 +140,28 @@ async def test_an_upgrade_on_another_path_is_refused(site: Site) -> None:
     assert await status_and_end(reader) == 404
 
 
-async def test_an_upgrade_before_an_earlier_answer_is_refused(site: Site) -> None:
+async def test_an_upgrade_before_an_earlier_answer_is_refused(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
     reader, writer = await site.connect()
     writer.write(b"GET /held HTTP/1.1\r\nhost: x\r\n\r\n" + UPGRADE)
     assert await status_and_end(reader) == 400
     site.hold.set()
+    await asyncio.wait(site.state.tasks)
+    assert caplog.records == []
+
+
+async def test_a_refusal_does_not_get_into_an_answer_that_has_begun(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await site.connect()
+    writer.write(b"GET /begun HTTP/1.1\r\nhost: x\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"rubbish\r\n\r\n")
+    assert await reader.read() == b""
+    site.hold.set()
+    await asyncio.wait(site.state.tasks)
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(

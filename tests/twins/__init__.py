@@ -1,1 +1,1 @@
-"""Small, clear pure-Python twins of the compiled classes."""
+"""What the compiled modules are compared with: the same duties in plain Python, and fakes to drive both."""

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from fastchat.messages import Close
+from fastchat.messages import Close, dumps
 from fastchat.session import Limits
-from tests.parties import Client, JsonClient, Party, Person, Program
+from tests.parties import Client, JsonClient, Party, Person, Program, parse_lines
 
 CLIENTS: dict[str, Callable[[Party], JsonClient]] = {
     "websocket": Party.websocket,
@@ -80,6 +80,22 @@ def test_all_sorts_of_clients_share_a_room(party: Party) -> None:
     for program in (websocket, lines):
         assert [(m["from"], m["text"]) for m in program.heard("message")] == expected
     assert person.reads() == ["[lobby] alice: one", "[lobby] bob: two"]
+
+
+def test_an_answer_that_no_event_follows_does_not_wait_for_the_tick(client: JsonClient) -> None:
+    greet(client, "alice", "lobby")
+    client.say("ping")
+    assert b"pong" in client.transport.take()
+    assert client.heard() == []
+
+
+def test_an_answer_and_the_events_behind_it_are_one_write(client: JsonClient) -> None:
+    greet(client, "alice", "lobby")
+    writes = client.transport.writes
+    client.say("send", room="lobby", text="hi")
+    assert client.transport.take() == b""
+    assert types(client.heard()) == ["sent", "message"]
+    assert client.transport.writes == writes + 1
 
 
 # Which dialect
@@ -220,9 +236,9 @@ def test_reading_stops_while_replies_have_nowhere_to_go_and_goes_on_when_they_ha
 def test_replies_of_one_turn_stay_below_the_watermark_and_one_reply() -> None:
     party = Party(watermarks=(1000, 500))
     client = party.websocket()
-    for i in range(200):
-        client.say("ping", ref="r" * 60 + str(i % 10))
-    assert not client.stream.is_reading()
+    client.send_raw(*[dumps({"type": "ping", "ref": "r" * 60})] * 200)
+    assert not client.stream.is_reading() or client.stream.unread
+    assert len(client.transport.received) < 1200
     party.settle()  # what waits is written, and so the rest is read in pieces
     assert len(client.heard("pong")) == 200
     assert client.stream.is_reading()
@@ -334,6 +350,21 @@ def test_waiting_is_over_only_when_replies_have_drained_too(limited: Party) -> N
     assert person.stream.unread == 0
 
 
+def test_a_person_whose_replies_have_drained_still_waits_for_the_rest_of_the_time(limited: Party) -> None:
+    person = limited.person()
+    person.type("hi")
+    limited.settle()
+    person.transport.stop_peer()
+    person.type("/who")
+    limited.pass_time(0.5)
+    person.type("/who")  # takes the last token, and its answer has nowhere to go
+    person.transport.start_peer()
+    limited.settle()
+    assert not person.stream.is_reading()
+    limited.pass_time(0.5)
+    assert person.stream.is_reading()
+
+
 def test_a_program_is_told_to_wait(limited: Party) -> None:
     client = limited.websocket()
     client.say("hello")
@@ -405,6 +436,26 @@ def test_the_cursors_of_a_stuck_reader_are_those_of_what_it_will_read(client: Js
     again.say("hello")
     again.say("join", room="lobby", after=bye["cursors"]["lobby"])
     assert read + [m["seq"] for m in again.heard("message")] == list(range(1, 52))
+
+
+def test_what_is_left_to_say_at_the_end_is_written_before_the_close(party: Party) -> None:
+    client = party.json_lines()
+    greet(client, "alice", "lobby")
+    client.send_raw(dumps({"type": "send", "room": "lobby", "text": "hi"}))
+    client.connection.end(1012, "restart")
+    assert types(parse_lines(client.transport.take())) == ["sent", "message", "bye"]
+
+
+def test_who_drains_after_the_end_is_not_read_from_again(client: JsonClient) -> None:
+    client.transport.stop_peer()
+    for _ in range(5):
+        client.say("ping")
+        client.party.settle()
+    assert not client.stream.is_reading()
+    client.connection.end(1012, "restart")
+    client.transport.start_peer()
+    client.party.settle()
+    assert not client.stream.is_reading()
 
 
 def test_a_person_reads_good_bye(party: Party) -> None:
@@ -561,7 +612,8 @@ def test_at_the_end_of_input_what_waits_is_still_written(party: Party) -> None:
     client.say("send", room="lobby", text="hi")
     client.connection.on_eof()
     assert client.stream.closed == (1000, "end of input")
-    assert types(client.heard())[:4] == ["welcome", "joined", "sent", "message"]
+    written_before_the_close = parse_lines(client.transport.take())
+    assert types(written_before_the_close) == ["welcome", "joined", "sent", "message"]
 
 
 def test_at_the_end_of_input_a_reader_that_is_stuck_gets_its_answers_later(party: Party) -> None:
@@ -573,6 +625,9 @@ def test_at_the_end_of_input_a_reader_that_is_stuck_gets_its_answers_later(party
     party.settle()
     client.say("ping", ref=2)
     client.connection.on_eof()
+    assert client.transport.get_write_buffer_size() == 2 * len(
+        b'{"type":"pong","at":1700000000000,"ref":1}\n'
+    )
     client.transport.start_peer()
     assert [document["ref"] for document in client.heard("pong")] == [1, 2]
 

@@ -217,6 +217,22 @@ def test_a_client_that_does_not_let_go_is_dropped() -> None:
     assert client.has_ended()
 
 
+def test_the_end_waits_for_a_slow_reader_to_get_everything() -> None:
+    client = Client(close_timeout_s=5)
+    client.transport.set_write_buffer_limits(1000, 500)
+    client.transport.stop_peer()
+    client.transport.write(b"x" * 2000)
+    client.handler.stream.close(4000, "enough")
+    client.loop.advance(1)
+    assert client.lines() == ["open", "pause"]
+    client.transport.start_peer()
+    client.loop.turn()
+    assert client.handler.take() == [("resume",), ("close", 4000, "enough")]
+    assert client.transport.take() == b"x" * 2000
+    client.end()
+    assert client.has_ended()
+
+
 def test_a_last_line_may_close() -> None:
     client = Client(lambda handler, event: handler.stream.close(4000, "") if event[0] == "message" else None)
     client.send(b"a\nb\nc")

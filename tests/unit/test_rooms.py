@@ -121,6 +121,12 @@ def test_what_was_not_announced_puts_off_nobody(party: Party, observer: Observer
     assert observer.heard() == [(["carol"], [], 2)]
 
 
+def test_however_many_come_one_timer_waits(party: Party, observer: Observer) -> None:
+    for i in range(100):
+        enter(party, f"user-{i}")
+    assert party.loop.timers == 1
+
+
 def test_who_goes_is_announced(party: Party, observer: Observer) -> None:
     bob = enter(party, "bob")
     party.pass_time(INTERVAL_S)

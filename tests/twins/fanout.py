@@ -1,0 +1,309 @@
+"""The twin of ``fastchat._fanout``: the same duties in plain Python, and the same order of visits.
+
+The order is part of what is compared: where a slice ends, it decides who has heard what.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.twins.ring import Event, Profile, Ring
+
+VISITS_PER_LOOK = 8
+
+
+class Subscription:
+    def __init__(self, channel: "Channel", writer: "Writer", after: int | None) -> None:
+        self.channel = channel
+        self.writer = writer
+        self.seq = channel.ring.head_seq if after is None else after
+        # What is asked for may be gone: then it stands before everything that is held.
+        in_ring = self.seq + 1 >= channel.ring.first_seq
+        self.position = channel.ring.position_after(self.seq) if in_ring else -1
+
+    @property
+    def behind(self) -> bool:
+        return self.position != self.channel.ring.head
+
+    def cancel(self) -> None:
+        if self in self.channel.subscriptions:
+            self.writer.subscriptions.remove(self)
+            self.channel.remove(self)
+
+
+class Channel:
+    def __init__(self, name: str, fanout: "Fanout", ring: Ring) -> None:
+        self.name = name
+        self.fanout = fanout
+        self.ring = ring
+        self.subscriptions: list[Subscription] = []
+        self.next_index = 0
+        self.unvisited = 0
+
+    def __len__(self) -> int:
+        return len(self.subscriptions)
+
+    def publish(self, event: Event, hidden_from: Subscription | None = None) -> None:
+        self.ring.append(event)
+        self.fanout.events += 1
+        self.unvisited = len(self.subscriptions)
+        self.fanout.queue_channel(self)
+
+    def remove(self, subscription: Subscription) -> None:
+        """The last one takes the free place, so everyone is looked at again."""
+        last = self.subscriptions.pop()
+        if last is not subscription:
+            self.subscriptions[self.subscriptions.index(subscription)] = last
+            self.unvisited = len(self.subscriptions)
+
+
+class Writer:
+    def __init__(self, fanout: "Fanout", profile: Profile, transport: Any, owner: Any = None) -> None:
+        fanout.writers += 1
+        self.id = fanout.writers
+        self.fanout = fanout
+        self.profile = profile
+        self.transport = transport
+        self.owner = owner
+        self.paused = False
+        self.paused_at = 0.0
+        self.closed = False
+        self.blocking = False
+        self.replies: list[bytes] = []
+        self.subscriptions: list[Subscription] = []
+        self.turn = 0
+        transport.set_write_buffer_limits(high=0, low=0)
+        if transport.get_write_buffer_size():
+            self.pause()
+
+    def write(self, data: bytes) -> None:
+        if not self.closed:
+            self.replies.append(data)
+            self.fanout.queue_writer(self)
+
+    @property
+    def has_room(self) -> bool:
+        return not self.paused and sum(map(len, self.replies)) < self.profile.high_water_bytes
+
+    def would_block(self) -> bool:
+        if self.closed or self.has_room:
+            return False
+        self.blocking = True
+        return True
+
+    def pause(self) -> None:
+        if not self.paused and not self.closed:
+            self.paused = True
+            self.paused_at = self.fanout.clock()
+            self.fanout.pauses += 1
+            self.fanout.stalled.add(self)
+
+    def resume(self) -> None:
+        if self.paused:
+            self.paused = False
+            self.fanout.stalled.discard(self)
+            self.fanout.queue_writer(self)
+
+    def subscribe(self, channel: Channel, after: int | None = None) -> Subscription:
+        subscription = Subscription(channel, self, after)
+        channel.subscriptions.append(subscription)
+        channel.unvisited += 1
+        self.subscriptions.append(subscription)
+        if subscription.behind:
+            self.fanout.queue_writer(self)
+        return subscription
+
+    def flush(self) -> None:
+        self.fanout.serve(self)
+
+    def finish(self) -> None:
+        if self.replies:
+            replies, self.replies = self.replies, []
+            self.fanout.transmit(self, replies)
+
+    def close(self) -> None:
+        self.closed = True
+        for subscription in list(self.subscriptions):
+            subscription.cancel()
+        self.replies = []
+        self.owner = self.transport = None
+        self.fanout.stalled.discard(self)
+
+
+class Fanout:
+    def __init__(
+        self,
+        call_soon: Callable[[Callable[[], object]], object],
+        clock: Callable[[], float],
+        encode_lagged: Callable[[str, int, int], bytes],
+        slice_s: float = 0.005,
+    ) -> None:
+        self.call_soon = call_soon
+        self.clock = clock
+        self.encode_lagged = encode_lagged
+        self.slice_s = slice_s
+        self.events = self.deliveries = self.writes = self.bytes_written = self.pauses = 0
+        self.lags = self.missed = self.sweeps = self.failures = self.writers = 0
+        self.sweep_time_s = 0.0
+        self.stalled: set[Writer] = set()
+        self.behind: deque[Writer] = deque()
+        self.busy: deque[Channel] = deque()
+        self.rings: list[Ring] = []
+        self.scheduled = False
+        self.error: Exception | None = None
+
+    def channel(self, name: str, ring_bytes: int, head_seq: int = 0) -> Channel:
+        ring = Ring(ring_bytes, head_seq)
+        self.rings.append(ring)
+        return Channel(name, self, ring)
+
+    def overdue(self, limit_s: float) -> list[Writer]:
+        return [writer for writer in self.stalled if writer.paused_at < self.clock() - limit_s]
+
+    def schedule(self) -> None:
+        if not self.scheduled:
+            self.scheduled = True
+            self.call_soon(self.tick)
+
+    def queue_writer(self, writer: Writer) -> None:
+        if writer not in self.behind and not writer.paused and not writer.closed:
+            self.behind.append(writer)
+            self.schedule()
+
+    def queue_channel(self, channel: Channel) -> None:
+        if channel not in self.busy:
+            self.busy.append(channel)
+            self.schedule()
+
+    def tick(self) -> None:
+        start = self.clock()
+        self.scheduled = False
+        self.serve_behind(start + self.slice_s / 2)
+        for channel in self.in_turn(start + self.slice_s):
+            if self.sweep(channel, start + self.slice_s):
+                self.busy.remove(channel)
+                self.sweeps += 1
+            else:
+                self.busy.rotate(-1)
+        for ring in self.rings:
+            ring.forget_spans()
+        self.sweep_time_s += self.clock() - start
+        if self.behind or self.busy:
+            self.schedule()
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+
+    def in_turn(self, deadline: float) -> Iterator[Channel]:
+        while self.busy:
+            yield self.busy[0]
+            if self.clock() >= deadline:
+                return
+
+    def serve_behind(self, deadline: float) -> None:
+        for visit in range(1, len(self.behind) + 1):
+            self.serve(self.behind.popleft())
+            if visit % VISITS_PER_LOOK == 0 and self.clock() >= deadline:
+                return
+
+    def sweep(self, channel: Channel, deadline: float) -> bool:
+        visit = 0
+        while channel.unvisited > 0 and channel.subscriptions:
+            if channel.next_index >= len(channel.subscriptions):
+                channel.next_index = 0
+            subscription = channel.subscriptions[channel.next_index]
+            channel.next_index += 1
+            channel.unvisited -= 1
+            if not subscription.behind or subscription.writer.paused:
+                continue
+            self.serve(subscription.writer)
+            visit += 1
+            if visit % VISITS_PER_LOOK == 0 and self.clock() >= deadline:
+                return channel.unvisited == 0
+        return True
+
+    def serve(self, writer: Writer) -> None:
+        try:
+            if self.flush(writer):
+                self.queue_writer(writer)
+        except Exception as error:
+            self.fail(writer)
+            self.error = error
+            self.schedule()
+
+    def flush(self, writer: Writer) -> bool:
+        if writer.closed or writer.paused:
+            return False
+        chunks = [b"".join(writer.replies)] if writer.replies else []
+        writer.replies = []
+        any_span = False
+        for _ in list(writer.subscriptions):
+            writer.turn %= len(writer.subscriptions)
+            subscription = writer.subscriptions[writer.turn]
+            if subscription.behind:
+                budget = writer.profile.high_water_bytes - sum(map(len, chunks))
+                if chunks and (budget <= 0 or (any_span and self.next_size(subscription) > budget)):
+                    break
+                any_span = True
+                chunks.append(self.take(subscription, budget))
+            writer.turn += 1
+        chunks = [chunk for chunk in chunks if chunk]
+        if chunks:
+            self.transmit(writer, chunks)
+        if writer.blocking and not writer.closed and writer.has_room:
+            writer.blocking = False
+            writer.owner.on_writable()
+        return any(subscription.behind for subscription in writer.subscriptions) and not writer.paused
+
+    def next_size(self, subscription: Subscription) -> int:
+        ring = subscription.channel.ring
+        position = max(subscription.position, ring.first)
+        if position == ring.head:
+            return 0
+        return len(subscription.writer.profile.encode(ring.at(position).body))
+
+    def take(self, subscription: Subscription, budget_bytes: int) -> bytes:
+        ring = subscription.channel.ring
+        writer = subscription.writer
+        notice = self.lag(subscription) if subscription.position < ring.first else b""
+        start = subscription.position
+        if start == ring.head:
+            return notice
+        hides = any(ring.at(position).hidden_from == writer.id for position in range(start, ring.head))
+        span, end = ring.cut(writer.profile, start, budget_bytes - len(notice), writer.id if hides else 0)
+        self.deliveries += end - start
+        subscription.position = end
+        subscription.seq = ring.at(end - 1).seq
+        return notice + span if notice else span
+
+    def lag(self, subscription: Subscription) -> bytes:
+        channel = subscription.channel
+        first_missed, last_missed = subscription.seq + 1, channel.ring.first_seq - 1
+        subscription.position = channel.ring.first
+        if last_missed < first_missed:
+            return b""
+        subscription.seq = last_missed
+        self.lags += 1
+        self.missed += last_missed - first_missed + 1
+        return subscription.writer.profile.encode(self.encode_lagged(channel.name, first_missed, last_missed))
+
+    def transmit(self, writer: Writer, chunks: list[bytes]) -> None:
+        try:
+            if len(chunks) == 1:
+                writer.transport.write(chunks[0])
+            else:
+                writer.transport.writelines(chunks)
+        except Exception:
+            self.fail(writer)
+            return
+        self.writes += 1
+        self.bytes_written += sum(map(len, chunks))
+
+    def fail(self, writer: Writer) -> None:
+        self.failures += 1
+        transport = writer.transport
+        writer.close()
+        try:
+            transport.abort()
+        except Exception:
+            self.failures += 1

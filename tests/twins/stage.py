@@ -1,0 +1,147 @@
+"""One fan-out with everything around it: a loop that the test turns, a clock that it sets, clients."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import fastchat._fanout
+import fastchat._ring
+from tests.twins import decode, fanout, ring
+from tests.twins.transport import FakeTransport
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """A ring and a fan-out that belong together."""
+
+    ring: ModuleType
+    fanout: ModuleType
+
+
+COMPILED = Implementation(fastchat._ring, fastchat._fanout)
+TWIN = Implementation(ring, fanout)
+
+COUNTERS = (
+    "events",
+    "deliveries",
+    "writes",
+    "bytes_written",
+    "pauses",
+    "lags",
+    "missed",
+    "sweeps",
+    "failures",
+)
+
+
+def encode_lagged(name: str, first: int, last: int) -> bytes:
+    return b"lagged %s %d %d" % (name.encode(), first, last)
+
+
+class Client:
+    """One connection: a writer, and a peer that takes note of what it hears."""
+
+    def __init__(
+        self, stage: "Stage", profile: Any, room: int | None, decoder: Callable[..., list[bytes]]
+    ) -> None:
+        self.transport = FakeTransport(room)
+        self.transport.on_write = stage.spend_time
+        self.writable = 0
+        self.writer = stage.implementation.fanout.Writer(stage.fanout, profile, self.transport, self)
+        self.transport.protocol = self.writer
+        self._decode = decoder
+
+    def on_writable(self) -> None:
+        self.writable += 1
+
+    def join(self, channel: Any, after: int | None = None) -> Any:
+        return self.writer.subscribe(channel, after)
+
+    @property
+    def given(self) -> bytes:
+        """All that the transport was ever given."""
+        return bytes(self.transport.sent + self.transport.buffered)
+
+    @property
+    def heard(self) -> list[bytes]:
+        """What the client has been given, a body each, without what only fills it up."""
+        return [body.rstrip(b".") for body in self._decode(self.given)]
+
+    @property
+    def writes(self) -> int:
+        return len(self.transport.calls)
+
+
+class Stage:
+    """``now`` is the time in seconds; every write takes ``write_s`` of it."""
+
+    def __init__(self, implementation: Implementation, slice_s: float = 1e9, write_s: float = 0.0) -> None:
+        self.implementation = implementation
+        self.now = 0.0
+        self.write_s = write_s
+        self.soon: deque[Callable[[], object]] = deque()
+        self.fanout = implementation.fanout.Fanout(self.soon.append, self.clock, encode_lagged, slice_s)
+        self.lines = self.profile()
+
+    def clock(self) -> float:
+        return self.now
+
+    def spend_time(self) -> None:
+        self.now += self.write_s
+
+    def profile(self, framing: Any = "lines", high: int = 1000, low: int = 0) -> Any:
+        return self.implementation.ring.Profile("profile", framing, high, low)
+
+    def channel(self, name: str = "room", ring_bytes: int = 1 << 20, head_seq: int = 0) -> Any:
+        return self.fanout.channel(name, ring_bytes, head_seq)
+
+    def client(
+        self,
+        *channels: Any,
+        profile: Any = None,
+        room: int | None = None,
+        decoder: Callable[..., list[bytes]] = decode.lines,
+    ) -> Client:
+        client = Client(self, profile or self.lines, room, decoder)
+        for channel in channels:
+            client.join(channel)
+        return client
+
+    def say(self, channel: Any, size: int = 0, hidden_from: Any = None) -> bytes:
+        """Publishes the channel's next event; returns what a client hears of it: its name and ``seq``."""
+        seq = channel.ring.head_seq + 1
+        heard = b"%s %d" % (channel.name.encode(), seq)
+        self._publish(channel, seq, heard.ljust(size, b"."), hidden_from, ephemeral=False)
+        return heard
+
+    def hint(self, channel: Any, size: int = 0, hidden_from: Any = None) -> bytes:
+        """Publishes an ephemeral event; returns what a client hears of it: name and position."""
+        heard = b"%s ~%d" % (channel.name.encode(), channel.ring.head)
+        self._publish(channel, channel.ring.head_seq, heard.ljust(size, b"."), hidden_from, ephemeral=True)
+        return heard
+
+    def _publish(self, channel: Any, seq: int, body: bytes, hidden_from: Any, *, ephemeral: bool) -> None:
+        writer_id = hidden_from.writer.id if hidden_from is not None else 0
+        event = self.implementation.ring.Event(seq, body, ephemeral=ephemeral, hidden_from=writer_id)
+        channel.publish(event, hidden_from)
+
+    def counters(self) -> dict[str, int]:
+        """Those that are not 0."""
+        return {name: count for name in COUNTERS if (count := getattr(self.fanout, name))}
+
+    def turn(self) -> int:
+        """One iteration of the loop; returns how many callbacks there were."""
+        due = len(self.soon)
+        for _ in range(due):
+            self.soon.popleft()()
+        return due
+
+    def settle(self) -> int:
+        """Turns the loop until it is idle; returns how often."""
+        turns = 0
+        while self.turn():
+            turns += 1
+            assert turns < 10_000, "the loop never becomes idle"
+        return turns
