@@ -12,6 +12,7 @@ import socket
 import time
 import typing
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import uvicorn
@@ -21,8 +22,9 @@ from fastchat import log
 from fastchat._fanout import Fanout
 from fastchat.chat import Census, Chat, Profiles
 from fastchat.config import Address, ConfigError, Settings, changes, is_live
+from fastchat.config.settings import RoomClass
 from fastchat.connection import LineConnection, WebSocketConnection
-from fastchat.errors import cannot_write
+from fastchat.errors import StartError, cannot_write
 from fastchat.messages import Close, Code, WireError, dumps, encode_lagged, error_reply
 from fastchat.protocols.http import HttpProtocol
 from fastchat.protocols.line import LineListener, LineProtocol
@@ -30,7 +32,7 @@ from fastchat.protocols.websocket import WebSocketListener, WebSocketProtocol
 from fastchat.rooms import Hub, RoomSettings
 from fastchat.session import Limits
 from fastchat.sockets import BACKLOG, bound_address, limit_kernel_buffer, listen
-from fastchat.store import MemoryStore
+from fastchat.store import Retention, Store, StoreError, open_store, sqlite_path
 from fastchat.web.app import HealthReport, create_app
 
 VERSION = importlib.metadata.version("fastchat-server")
@@ -119,6 +121,8 @@ class Server:
         fanout = Fanout(loop.call_soon, time.monotonic, encode_lagged, settings.fanout.slice_ms / 1000)
         rooms = RoomSettings(
             ring_bytes=settings.fanout.ring_bytes,
+            ring_bytes_of=self._ring_bytes,
+            replay_bytes=settings.fanout.replay_bytes,
             empty_kept=settings.rooms.empty_kept,
             presence_interval_s=settings.rooms.presence_interval_ms / 1000,
             presence_names=settings.rooms.presence_names,
@@ -131,7 +135,7 @@ class Server:
             command_bytes=settings.limits.command_bytes,
             history_page=settings.rooms.history_page,
         )
-        self._store = MemoryStore()
+        self._store = self._open_store(loop)
         return Chat(
             hub=Hub(fanout, self._store, rooms, clock=time.monotonic, call_later=loop.call_later),
             profiles=Profiles(settings.fanout.watermarks("websocket"), settings.fanout.watermarks("line")),
@@ -144,6 +148,34 @@ class Server:
             wall_ms=lambda: time.time_ns() // 1_000_000,
             call_later=loop.call_later,
         )
+
+    def _open_store(self, loop: asyncio.AbstractEventLoop) -> Store:
+        def retention(room: str) -> Retention:
+            kind = self.room_class(room)
+            return Retention(kind.keep_events, kind.keep_age_s, kind.keep_bytes) if kind else Retention()
+
+        def in_memory(room: str) -> bool:
+            kind = self.room_class(room)
+            return kind is not None and kind.store == "memory"
+
+        try:
+            return open_store(
+                self.settings.store.url,
+                deliver=loop.call_soon_threadsafe,
+                durability=self.settings.store.durability,
+                retention=retention,
+                in_memory=in_memory,
+            )
+        except StoreError as error:
+            raise StartError(f"{error}; choose another with --store URL") from None
+
+    def room_class(self, room: str) -> RoomClass | None:
+        """The first class whose pattern matches the room's name."""
+        return next((kind for kind in self.settings.rooms.classes if fnmatchcase(room, kind.pattern)), None)
+
+    def _ring_bytes(self, room: str) -> int | None:
+        kind = self.room_class(room)
+        return kind.ring_bytes if kind else None
 
     def _build_websockets(self) -> WebSocketListener:
         settings = self.settings
@@ -192,6 +224,12 @@ class Server:
         return HttpServer(config)
 
     # Health
+
+    def problem(self) -> str | None:
+        """Why this server should get no clients now; None when all is well."""
+        if self._draining:
+            return "the server is draining"
+        return self._store.problem
 
     def health(self) -> HealthReport:
         """The server's own account of itself."""
@@ -276,7 +314,8 @@ class Server:
         await self._http.stop()
         self._websockets.stop()
         self._lines.stop()
-        self._store.close()
+        self.chat.hub.store_marks()
+        await asyncio.to_thread(self._store.close)
         logger.info("stopped")
 
 
@@ -299,13 +338,13 @@ async def _serve(server: Server, ready_fd: int | None, ready_file: Path | None) 
     reloads: set[asyncio.Task[None]] = set()
     loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(asyncio.create_task(server.reload())))
     addresses = await server.start()
-    _announce(addresses, server.settings.store.url, ready_fd, ready_file)
+    _announce(addresses, sqlite_path(server.settings.store.url) or "memory", ready_fd, ready_file)
     await stopping.wait()
     await server.stop()
     return 0
 
 
-def _announce(addresses: dict[str, str], store: str, ready_fd: int | None, ready_file: Path | None) -> None:
+def _announce(addresses: dict[str, str], store: object, ready_fd: int | None, ready_file: Path | None) -> None:
     """Prints the addresses, and writes them as JSON where a script waits for them."""
     print(f"fastchat {VERSION} is ready")
     print(f"  page       http://{addresses['http']}/")

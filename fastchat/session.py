@@ -72,6 +72,7 @@ class Session:
     """
 
     __slots__ = (
+        "_after_storing",
         "_bucket",
         "_busy",
         "_going_on",
@@ -95,6 +96,7 @@ class Session:
         self._id = token_hex(8)
         self._bucket = TokenBucket(limits.messages_per_s, limits.burst, now)
         self._memberships: dict[str, Membership] = {}
+        self._after_storing = False
         self._busy = False  # a command waits for the store, and the next ones for it
         self._unstored = 0  # events that the store has not answered for yet
         self._going_on = False
@@ -117,6 +119,8 @@ class Session:
 
     def receive(self, command: Command, now: float, wall_ms: int) -> None:
         """Carries out one command and answers it; whatever is wrong with it becomes an ``error`` reply."""
+        if not self._busy and self._unstored and command.get("type") not in BESIDE_STORING:
+            self._busy = self._after_storing = True  # it sees what was sent before it
         if self._busy:
             # At most what one line of a person's comes to: the stream is paused.
             self._keep([partial(self.receive, command, now, wall_ms)])
@@ -355,7 +359,10 @@ class Session:
             self.refuse(stored, command.get("ref"))
         else:
             self._reply_sent(command, stored)
-        if was_blocked or not self._unstored:
+        if self._after_storing and not self._unstored:
+            self._after_storing = False
+            self._go_on()
+        elif was_blocked or not self._unstored:
             self._unblock()
 
     def _reply_sent(self, command: Command, stored: Stored) -> None:
@@ -453,6 +460,9 @@ class Session:
     def _ping(self, command: Command, wall_ms: int) -> None:
         self._reply(command, "pong", at=wall_ms)
 
+
+BESIDE_STORING = ("send", "edit", "delete", "react", "typing", "ping")
+"""Commands that need not wait until the store has answered for what the connection sent before."""
 
 UNSTORED_MAX = 256  # events of one connection that wait for the store
 MEMBERS_MAX = 1000

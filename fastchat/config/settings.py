@@ -3,14 +3,24 @@
 A description says why one would change the setting; a name ends in its unit.
 """
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from fastchat.config.address import Address
-from fastchat.config.values import ListenAddress, Networks, OptionalListenAddress, Origins, RoomName, StoreUrl
+from fastchat.config.values import (
+    Allowed,
+    ListenAddress,
+    Networks,
+    OptionalListenAddress,
+    Origins,
+    RoomName,
+    RoomPattern,
+    StoreUrl,
+    Tables,
+)
 
 DAY_S = 86400
 GIB = 1 << 30
@@ -142,6 +152,12 @@ class Fanout(Section):
         le=1000,
         description="Longest turn of a sweep; lower it for quicker replies while huge rooms are busy.",
     )
+    replay_bytes: int = Field(
+        default=16_777_216,
+        ge=65536,
+        le=GIB,
+        description="Older events kept while many clients read them; raise it for many stragglers.",
+    )
     slow_reader: Literal["lag", "disconnect"] = Field(
         default="lag",
         description="lag lets stuck readers stay and miss messages; disconnect makes them come back.",
@@ -254,6 +270,18 @@ class Limits(Section):
         return self
 
 
+class RoomClass(Section):
+    """Rooms whose names match a pattern, and what is different about them."""
+
+    pattern: RoomPattern
+    store: Literal["default", "memory"] = "default"
+    ring_bytes: int | None = Field(default=None, ge=1024, le=GIB)
+    keep_events: int = Field(default=0, ge=0)
+    keep_age_s: float = Field(default=0, ge=0)
+    keep_bytes: int = Field(default=0, ge=0)
+    slow_reader: Literal["lag", "disconnect"] | None = None
+
+
 class Rooms(Section):
     """Rooms, their presence and their history."""
 
@@ -278,6 +306,16 @@ class Rooms(Section):
         le=100_000,
         description="Names in one presence event, more are only counted; lower it for huge rooms.",
     )
+    classes: Annotated[
+        tuple[RoomClass, ...],
+        Tables,
+        Allowed(
+            "tables with pattern and any of store, ring_bytes, keep_events, keep_age_s, keep_bytes, slow_reader"
+        ),
+    ] = Field(
+        default=(),
+        description="Rooms that are kept otherwise: the first pattern that matches a room's name counts.",
+    )
     history_page: int = Field(
         default=100,
         ge=1,
@@ -290,7 +328,12 @@ class Store(Section):
     """Where rooms are kept."""
 
     url: StoreUrl = Field(
-        default="memory:", description="memory: forgets everything at the end of the process."
+        default="sqlite:",
+        description="sqlite: is a file in your data folder, sqlite:///PATH another; memory: forgets at the end.",
+    )
+    durability: Literal["full", "normal"] = Field(
+        default="full",
+        description="full survives a power cut; normal only the process, but waits for no disk.",
     )
 
 

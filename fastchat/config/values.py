@@ -13,7 +13,8 @@ from pydantic import BeforeValidator, PlainValidator
 
 from fastchat.config.address import ADDRESS, Address, parse_address
 
-STORES = ("memory:",)
+STORES = ("memory:", "sqlite:", "sqlite:///PATH")
+ROOM_PATTERN = re.compile(r"[a-z0-9._*?@,\[\]!-]{1,64}")
 ROOM_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
@@ -76,9 +77,25 @@ def _room(value: object) -> str:
 
 
 def _store(value: object) -> str:
-    if value not in STORES:
+    if isinstance(value, str) and (value in ("memory:", "sqlite:") or re.fullmatch(r"sqlite:///.+", value)):
+        return value
+    raise ValueError
+
+
+def _pattern(value: object) -> str:
+    if not isinstance(value, str) or not ROOM_PATTERN.fullmatch(value):
         raise ValueError
-    return str(value)
+    return value
+
+
+def _tables(value: object) -> object:
+    """Lists of tables given as text (a flag, the environment): a JSON array of objects."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("use a JSON array of objects") from None
 
 
 ListenAddress = Annotated[Address, PlainValidator(_address), Allowed(ADDRESS)]
@@ -99,3 +116,7 @@ RoomName = Annotated[
     str, PlainValidator(_room), Allowed("1 to 64 of a-z 0-9 . _ - that begin with a letter or digit")
 ]
 StoreUrl = Annotated[str, PlainValidator(_store), Allowed(" or ".join(f"'{url}'" for url in STORES))]
+RoomPattern = Annotated[
+    str, PlainValidator(_pattern), Allowed("a room's name in which * and ? stand for other characters")
+]
+Tables = BeforeValidator(_tables)

@@ -2,6 +2,8 @@
 
 from fastchat.store.interface import BLOCK_EVENTS, Block, Draft, Kind, Page, Retention, RoomLog, Store, Stored
 from fastchat.store.memory import MemoryStore
+from fastchat.store.opening import open_store, sqlite_path
+from fastchat.store.sqlite import StoreError
 
 __all__ = [
     "BLOCK_EVENTS",
@@ -13,5 +15,8 @@ __all__ = [
     "Retention",
     "RoomLog",
     "Store",
+    "StoreError",
     "Stored",
+    "open_store",
+    "sqlite_path",
 ]

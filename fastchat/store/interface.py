@@ -95,10 +95,12 @@ class RoomLog(Protocol):
     room: str
     epoch: str
     """Names this numbering: it is another one when the log had to begin anew."""
-    head: int
-    """The ``seq`` of the newest event that is kept; 0 in a new log."""
     durable: bool
     """Whether events outlive the ring (and the process); where not, the ring is all there is."""
+
+    @property
+    def head(self) -> int:
+        """The ``seq`` of the newest event that is kept; 0 in a new log."""
 
     def attach(self, ring: Ring) -> None:
         """Tells where the newest events are held; called once, before anything else."""

@@ -18,11 +18,10 @@ class MemoryLog:
     __slots__ = ("__weakref__", "_ring", "_sent", "_states", "epoch", "marks", "room")
 
     durable = False
-    _ring: Ring
-
     def __init__(self, room: str) -> None:
         self.room = room
         self.epoch = token_hex(6)
+        self._ring = Ring(1)  # empty, until the room attaches its own
         self._sent: dict[tuple[str, str], tuple[int, int]] = {}
         self._states: dict[int, State] = {}  # of changed messages alone, by seq
         self.marks: dict[str, int] = {}
