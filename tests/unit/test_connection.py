@@ -351,12 +351,12 @@ def test_waiting_is_over_only_when_replies_have_drained_too(limited: Party) -> N
 
 
 def test_a_person_whose_replies_have_drained_still_waits_for_the_rest_of_the_time(limited: Party) -> None:
+    alice = limited.program("alice", "lobby")
     person = limited.person()
     person.type("hi")
     limited.settle()
     person.transport.stop_peer()
-    person.type("/who")
-    limited.pass_time(0.5)
+    say(alice)
     person.type("/who")  # takes the last token, and its answer has nowhere to go
     person.transport.start_peer()
     limited.settle()
@@ -391,6 +391,7 @@ def test_who_goes_while_slowed_down_is_not_read_from_again(limited: Party, ends:
         person.lose()
     limited.pass_time(100)
     assert person.stream.unread == unread
+    assert not person.stream.is_reading()
     assert limited.loop.timers == 0
 
 
