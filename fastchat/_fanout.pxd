@@ -5,15 +5,17 @@ from fastchat._ring cimport Event, Profile, Ring
 cdef class Subscription:
     cdef readonly Channel channel
     cdef readonly Writer writer
-    cdef readonly int64_t position
     cdef readonly int64_t seq
+    cdef readonly int64_t ephemeral_seq
     cdef int64_t hidden
+    cdef int64_t ephemeral_hidden
     cdef bint waiting
     cdef Py_ssize_t index
 
 cdef class Channel:
     cdef readonly str name
     cdef readonly Ring ring
+    cdef readonly Ring ephemeral
     cdef readonly Fanout fanout
     cdef public object source
     cdef list waiting
@@ -23,6 +25,7 @@ cdef class Channel:
     cdef bint queued
 
     cpdef publish(self, Event event, Subscription hidden_from=*)
+    cdef deliver(self, Ring ring, Event event)
 
 cdef class Writer:
     cdef readonly uint64_t id
@@ -78,8 +81,12 @@ cdef class Fanout:
     cdef serve(self, Writer writer)
     cdef bint fits(self, Subscription subscription, Py_ssize_t budget_bytes) except -1
     cdef bytes take(self, Subscription subscription, Py_ssize_t budget_bytes)
+    cdef bytes take_log(self, Subscription subscription, Py_ssize_t budget_bytes)
+    cdef bytes take_ephemeral(self, Subscription subscription, Py_ssize_t budget_bytes)
+    cdef bytes span(
+        self, Subscription subscription, Ring ring, int64_t after, Py_ssize_t budget_bytes, bint hides, int64_t* end
+    )
     cdef bytes lag(self, Subscription subscription, int64_t last_missed)
-    cdef bytes replay(self, Subscription subscription, Py_ssize_t budget_bytes)
     cdef bint flush(self, Writer writer) except -1
     cdef transmit(self, Writer writer, list chunks)
     cdef transmit_one(self, Writer writer, bytes data)

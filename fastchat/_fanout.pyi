@@ -20,18 +20,20 @@ class WriterOwner(Protocol):
 class Subscription:
     channel: Channel
     writer: Writer
-    position: int
     seq: int
+    ephemeral_seq: int
     def cancel(self) -> None: ...
 
 class Channel:
     name: str
     ring: Ring
+    ephemeral: Ring
     fanout: Fanout
     source: Source | None
     def wake(self) -> None: ...
     def __len__(self) -> int: ...
     def publish(self, event: Event, hidden_from: Subscription | None = None) -> None: ...
+    def announce(self, body: bytes, hidden_from: Subscription | None = None) -> None: ...
 
 class Writer:
     id: int

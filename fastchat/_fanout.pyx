@@ -15,13 +15,20 @@ Watermarks
 A transport is asked to call ``pause_writing`` as soon as the socket does not take everything, and
 ``resume_writing`` when all of it has gone. In between nothing more is given to it, so that it never holds more
 than one write. That is at most the profile's high watermark; only the replies, and the first event behind
-them, may take it beyond, because neither can wait for less. A paused subscriber costs a cursor. The low watermark is the kernel's (TCP_NOTSENT_LOWAT): see ``fastchat.sockets``.
+them, may take it beyond, because neither can wait for less. A paused subscriber costs a cursor. The low
+watermark is the kernel's (TCP_NOTSENT_LOWAT): see ``fastchat.sockets``.
 
 Sending
 -------
 Most spans go out with ``send`` on the transport's own file descriptor: nothing is buffered there, or the
 writer would be paused, and the descriptor is open until ``connection_lost``, where ``Writer.close`` MUST be
 called. What the socket does not take, every error, and all that TLS has to encrypt is the transport's.
+
+Ephemeral events
+----------------
+What is not in the log (typing, presence) has a small ring of its own beside it, so that it never takes room
+from messages. Only who is at the head of the log is given any, in the same write; what a slow subscriber does
+not get in time is gone, and nobody is told.
 
 Replay
 ------
@@ -30,8 +37,8 @@ there, block by block under the same watermarks, until its cursor is in the ring
 
 Lagging
 -------
-Without a source the subscriber is told which part of the log it missed
-(``encode_lagged``) and goes on from the oldest event that is held.
+Without a source the subscriber is told which part of the log it missed (``encode_lagged``) and goes on from the
+oldest event that is held.
 
 Closing
 -------
@@ -57,17 +64,16 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef extern from * nogil:
     void __builtin_prefetch(const void* address)
 
-# How many subscribers are served between two looks at the clock: about 50 µs of work.
 cdef enum:
-    VISITS_PER_LOOK = 8
+    VISITS_PER_LOOK = 8  # subscribers served between two looks at the clock: about 50 µs of work
+    EPHEMERAL_BYTES = 16384  # of each room
 
 
 @cython.final
 cdef class Subscription:
     """A cursor: how far one writer has got in one channel. Made by ``Writer.subscribe``.
 
-    ``seq`` is the last event of the log that was given to the transport (or that the writer was told it
-    missed); ``position`` is where the next span starts.
+    ``seq`` is the last event of the log that was given to the transport, or that the writer was told it missed.
     """
 
     def cancel(self):
@@ -88,7 +94,10 @@ cdef class Subscription:
 
 cdef inline bint is_behind(Subscription subscription) noexcept:
     """Whether there is something to be written to this subscription now."""
-    return subscription.position != subscription.channel.ring.head and not subscription.waiting
+    cdef Channel channel = subscription.channel
+    if subscription.seq != channel.ring.head_seq:
+        return not subscription.waiting
+    return subscription.ephemeral_seq != channel.ephemeral.head_seq
 
 
 @cython.final
@@ -104,14 +113,27 @@ cdef class Channel:
         return len(self.subscriptions)
 
     cpdef publish(self, Event event, Subscription hidden_from=None):
-        """Appends the event and has it delivered in this loop iteration's tick. Never blocks.
+        """Appends the event to the log's ring and has it delivered in this loop iteration's tick. Never blocks.
 
-        ``hidden_from``: the subscription whose writer is named in ``event.hidden_from``, if any.
+        ``hidden_from``: the subscription whose writer is named in ``event.hidden_from``, if any. Raises
+        ValueError when ``event.seq`` would leave a hole.
         """
         if hidden_from is not None:
-            hidden_from.hidden = self.ring.head
+            hidden_from.hidden = event.seq
             hidden_from.writer.hides = True
-        self.ring.append(event)
+        self.deliver(self.ring, event)
+
+    def announce(self, bytes body not None, Subscription hidden_from=None):
+        """As ``publish``, of something that is not in the log: whoever is not in time does not get it."""
+        cdef int64_t seq = self.ephemeral.head_seq + 1
+        cdef uint64_t writer_id = 0
+        if hidden_from is not None:
+            hidden_from.ephemeral_hidden = seq
+            writer_id = hidden_from.writer.id
+        self.deliver(self.ephemeral, Event(seq, body, hidden_from=writer_id))
+
+    cdef deliver(self, Ring ring, Event event):
+        ring.append(event)
         self.fanout.events += 1
         self.unvisited = PyList_GET_SIZE(self.subscriptions)
         self.fanout.queue_channel(self)
@@ -197,15 +219,12 @@ cdef class Writer:
         cdef Ring ring = channel.ring
         subscription.channel = channel
         subscription.writer = self
-        # Of what had been hidden from this writer before, the ring does not tell the last position.
-        subscription.hidden = ring.head - 1 if self.hides else -1
+        # Of what had been hidden from this writer before, the ring does not tell which was the last.
+        subscription.hidden = ring.head_seq if self.hides else 0
         subscription.index = PyList_GET_SIZE(channel.subscriptions)
         subscription.seq = ring.head_seq if after is None else after
-        subscription.position = ring.head
+        subscription.ephemeral_seq = channel.ephemeral.head_seq
         if subscription.seq < ring.head_seq:
-            subscription.position = ring.position_after(subscription.seq)
-            if subscription.seq + 1 < ring.first_seq:
-                subscription.position = -1
             self.fanout.queue_writer(self)
         channel.subscriptions.append(subscription)
         # The sweep counts from where it stands: with one more on its way it would end one too early.
@@ -289,6 +308,7 @@ cdef class Fanout:
         channel.name = name
         channel.fanout = self
         channel.ring = Ring(ring_bytes, head_seq)
+        channel.ephemeral = Ring(EPHEMERAL_BYTES)
         channel.waiting = []
         channel.subscriptions = []
         return channel
@@ -453,73 +473,75 @@ cdef class Fanout:
 
     cdef bint fits(self, Subscription subscription, Py_ssize_t budget_bytes) except -1:
         """Whether the next event of a subscription that is behind stays within the budget."""
-        cdef Ring ring = subscription.channel.ring
-        cdef int64_t position = max(subscription.position, ring.first)
-        if subscription.position < ring.first and subscription.channel.source is not None:
-            return False  # a replay has a write of its own
-        if position == ring.head:
-            return True  # all that is left to say is what was missed
-        return ring.framed_size_at(subscription.writer.profile, position) <= budget_bytes
+        cdef Channel channel = subscription.channel
+        cdef Profile profile = subscription.writer.profile
+        if subscription.seq == channel.ring.head_seq:
+            seq = max(subscription.ephemeral_seq + 1, channel.ephemeral.first_seq)
+            return channel.ephemeral.framed_size_of(profile, seq) <= budget_bytes
+        if subscription.seq + 1 < channel.ring.first_seq:
+            return False  # what the ring has forgotten has a write of its own
+        return channel.ring.framed_size_of(profile, subscription.seq + 1) <= budget_bytes
 
     cdef bytes take(self, Subscription subscription, Py_ssize_t budget_bytes):
-        """The next span of a subscription that is behind; moves its cursor past it."""
-        cdef Ring ring = subscription.channel.ring
+        """The next span of a subscription that is behind; moves its cursors past it."""
+        cdef Channel channel = subscription.channel
+        cdef bytes span = b""
+        if subscription.seq != channel.ring.head_seq:
+            span = self.take_log(subscription, budget_bytes)
+        if subscription.ephemeral_seq != channel.ephemeral.head_seq and subscription.seq == channel.ring.head_seq:
+            # Before the log's: who starts to type, or comes in, does so before saying something.
+            budget_bytes -= PyBytes_GET_SIZE(span)
+            if budget_bytes > 0:
+                span = self.take_ephemeral(subscription, budget_bytes) + span
+        return span
+
+    cdef bytes take_ephemeral(self, Subscription subscription, Py_ssize_t budget_bytes):
+        cdef Ring ring = subscription.channel.ephemeral
+        cdef int64_t end = 0
+        cdef int64_t after = max(subscription.ephemeral_seq, ring.first_seq - 1)
+        cdef bytes span = self.span(
+            subscription, ring, after, budget_bytes, subscription.ephemeral_hidden > after, &end
+        )
+        subscription.ephemeral_seq = end
+        return span
+
+    cdef bytes take_log(self, Subscription subscription, Py_ssize_t budget_bytes):
+        cdef Channel channel = subscription.channel
+        cdef Ring ring = channel.ring
         cdef bytes notice = b""
         cdef bytes span
         cdef int64_t end = 0
-        cdef uint64_t reader = 0
-        cdef bint first_span = ring.spans_used == 0
-        if subscription.position < ring.first:
-            if subscription.channel.source is not None:
-                if subscription.seq + 1 < ring.first_seq:
-                    return self.replay(subscription, budget_bytes)
-                subscription.position = ring.position_after(subscription.seq)
-            else:
-                notice = self.lag(subscription, ring.first_seq - 1)
-                subscription.position = ring.first
-            if subscription.position == ring.head:
-                return notice
+        if subscription.seq + 1 < ring.first_seq and channel.source is not None:
+            ring = channel.source.fetch(subscription.seq)
+            if ring is None:
+                subscription.waiting = True
+                channel.waiting.append(subscription)
+                return b""
+        if subscription.seq + 1 < ring.first_seq:
+            notice = self.lag(subscription, ring.first_seq - 1)
             budget_bytes -= PyBytes_GET_SIZE(notice)
-        if subscription.hidden >= subscription.position:
-            reader = subscription.writer.id
-        span = ring.span(subscription.writer.profile, subscription.position, budget_bytes, reader, &end)
-        if first_span and ring.spans_used:
-            self.spanned.append(ring)
-        self.deliveries += end - subscription.position
-        subscription.position = end
-        subscription.seq = ring.at(end - 1).seq
+        span = self.span(
+            subscription, ring, subscription.seq, budget_bytes, subscription.hidden > subscription.seq, &end
+        )
+        subscription.seq = end
         return notice + span if notice else span
 
-    cdef bytes replay(self, Subscription subscription, Py_ssize_t budget_bytes):
-        """The next span of a subscription that the ring has left behind, from the channel's source."""
-        cdef Channel channel = subscription.channel
-        cdef Profile profile = subscription.writer.profile
-        cdef Ring block = channel.source.fetch(subscription.seq)
-        cdef bytes notice = b""
-        cdef bytes span
-        cdef int64_t start, end = 0
-        if block is None:
-            subscription.waiting = True
-            channel.waiting.append(subscription)
-            return b""
-        if block.first_seq > subscription.seq + 1:
-            notice = self.lag(subscription, block.first_seq - 1)
-        start = block.position_after(subscription.seq)
-        if not block.spans_used:
-            self.spanned.append(block)
-        span = block.span(profile, start, budget_bytes - PyBytes_GET_SIZE(notice), 0, &end)
-        self.deliveries += end - start
-        subscription.seq = block.at(end - 1).seq
-        if subscription.seq + 1 >= channel.ring.first_seq:
-            subscription.position = channel.ring.position_after(subscription.seq)
-        return notice + span
+    cdef bytes span(
+        self, Subscription subscription, Ring ring, int64_t after, Py_ssize_t budget_bytes, bint hides, int64_t* end
+    ):
+        """The ring's span behind ``after``; remembers to let go of what the ring keeps of it."""
+        cdef Writer writer = subscription.writer
+        cdef bint first_span = ring.spans_used == 0
+        cdef bytes span = ring.span(writer.profile, after, budget_bytes, writer.id if hides else 0, end)
+        if first_span and ring.spans_used:
+            self.spanned.append(ring)
+        self.deliveries += end[0] - after
+        return span
 
     cdef bytes lag(self, Subscription subscription, int64_t last_missed):
         """Counts everything up to ``last_missed`` as missed; returns what tells the client."""
         cdef Channel channel = subscription.channel
         cdef int64_t first_missed = subscription.seq + 1
-        if last_missed < first_missed:
-            return b""  # only ephemeral events are gone
         subscription.seq = last_missed
         self.lags += 1
         self.missed += last_missed - first_missed + 1

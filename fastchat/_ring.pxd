@@ -5,7 +5,6 @@ cdef enum:
 
 cdef class Event:
     cdef readonly int64_t seq
-    cdef readonly bint ephemeral
     cdef readonly uint64_t hidden_from
     cdef readonly bytes body
     cdef dict encoded
@@ -24,8 +23,6 @@ cdef class Profile:
 cdef class Ring:
     cdef list slots
     cdef int64_t mask
-    cdef readonly int64_t first
-    cdef readonly int64_t head
     cdef readonly int64_t first_seq
     cdef readonly int64_t head_seq
     cdef readonly Py_ssize_t size_bytes
@@ -34,16 +31,15 @@ cdef class Ring:
     cdef list spans
     cdef int spans_used
     cdef int64_t span_profile[SPANS_KEPT]
-    cdef int64_t span_start[SPANS_KEPT]
+    cdef int64_t span_after[SPANS_KEPT]
     cdef int64_t span_end[SPANS_KEPT]
 
     cpdef append(self, Event event)
     cpdef set_limit(self, Py_ssize_t limit_bytes)
-    cpdef int64_t position_after(self, int64_t seq) except -1
     cpdef forget_spans(self)
-    cdef inline Event at(self, int64_t position)
+    cdef inline Event at(self, int64_t seq)
     cdef evict(self)
-    cdef int64_t end_of(self, Profile profile, int64_t start, Py_ssize_t budget_bytes) except -1
-    cdef bytes build(self, Profile profile, int64_t start, int64_t end, uint64_t reader)
-    cdef bytes span(self, Profile profile, int64_t start, Py_ssize_t budget_bytes, uint64_t reader, int64_t* end)
-    cdef Py_ssize_t framed_size_at(self, Profile profile, int64_t position) except -1
+    cdef int64_t end_of(self, Profile profile, int64_t after, Py_ssize_t budget_bytes) except -1
+    cdef bytes build(self, Profile profile, int64_t after, int64_t end, uint64_t reader)
+    cdef bytes span(self, Profile profile, int64_t after, Py_ssize_t budget_bytes, uint64_t reader, int64_t* end)
+    cdef Py_ssize_t framed_size_of(self, Profile profile, int64_t seq) except -1

@@ -3,10 +3,9 @@ from typing import Literal
 
 class Event:
     seq: int
-    ephemeral: bool
     hidden_from: int
     body: bytes
-    def __init__(self, seq: int, body: bytes, *, ephemeral: bool = False, hidden_from: int = 0) -> None: ...
+    def __init__(self, seq: int, body: bytes, *, hidden_from: int = 0) -> None: ...
 
 class Profile:
     name: str
@@ -23,8 +22,6 @@ class Profile:
     def encode(self, body: bytes) -> bytes: ...
 
 class Ring:
-    first: int
-    head: int
     first_seq: int
     head_seq: int
     size_bytes: int
@@ -33,11 +30,10 @@ class Ring:
     def __len__(self) -> int: ...
     def append(self, event: Event) -> None: ...
     def set_limit(self, limit_bytes: int) -> None: ...
-    def position_after(self, seq: int) -> int: ...
     def events(
         self, after: int, before: int, limit: int, limit_bytes: int, newest: bool = False
     ) -> list[Event]: ...
     def cut(
-        self, profile: Profile, start: int, budget_bytes: int | None = None, hidden_from: int = 0
+        self, profile: Profile, after: int, budget_bytes: int | None = None, hidden_from: int = 0
     ) -> tuple[bytes, int]: ...
     def forget_spans(self) -> None: ...

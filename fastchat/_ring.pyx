@@ -1,18 +1,17 @@
 """The newest events of a room, bounded in bytes, and the spans cut from them. Pure: no sockets, clock or await.
 
-A ring is addressed by *position*: 0, 1, 2 … for everything that was ever appended. Events of the log also
-carry a ``seq`` without holes; ephemeral events (typing, presence) have a position but no ``seq`` of their
-own: they carry that of the event before them, so that ``seq`` never falls along the ring.
+A ring holds the events ``first_seq`` … ``head_seq`` of a sequence without holes. A reader is a cursor: the
+``seq`` of the last event that it was given.
 
 Lagging
 -------
-The ring forgets its oldest events when it is over its limit. A reader whose position lies before ``first``
-has missed something: what it missed of the log is ``seq`` … ``first_seq - 1``, exactly.
+The ring forgets its oldest events when it is over its limit. A reader whose cursor is before ``first_seq - 1``
+has missed exactly what lies between.
 
 Spans
 -----
-A span is every event between a position and the head, framed for one profile, in one ``bytes`` object. It is
-built once and handed to every reader that stands at that position: the copy is per span, not per reader.
+A span is every event behind a cursor, framed for one profile, in one ``bytes`` object. It is built once and
+handed to every reader with the same cursor: the copy is per span, not per reader.
 """
 
 cimport cython
@@ -42,14 +41,13 @@ _FRAMINGS = {"lines": LINES, "websocket": WEBSOCKET}
 cdef class Event:
     """One thing that happened in a room, as the JSON that every client gets.
 
-    ``seq`` is its number in the log (for an ephemeral event, that of the log event before it), ``body`` the
-    UTF-8 JSON without any framing, ``hidden_from`` the id of the one writer that must not get it (0: none).
+    ``seq`` is its number in its ring, ``body`` the UTF-8 JSON without any framing, ``hidden_from`` the id of the
+    one writer that must not get it (0: none).
     """
 
-    def __init__(self, int64_t seq, bytes body not None, *, bint ephemeral=False, uint64_t hidden_from=0):
+    def __init__(self, int64_t seq, bytes body not None, *, uint64_t hidden_from=0):
         self.seq = seq
         self.body = body
-        self.ephemeral = ephemeral
         self.hidden_from = hidden_from
 
     def __repr__(self):
@@ -148,10 +146,9 @@ cdef inline char* write_framed(int framing, char* out, bytes body) noexcept:
 
 @cython.final
 cdef class Ring:
-    """The newest events of one room: at least the newest one, at most ``limit_bytes`` of them.
+    """The newest events of one sequence: at least the newest one, at most ``limit_bytes`` of them.
 
-    Positions ``first`` … ``head - 1`` are held; ``first_seq`` is the lowest ``seq`` of the log that can still
-    be read here (``head_seq + 1`` when there is none).
+    Events ``first_seq`` … ``head_seq`` are held; ``first_seq`` is ``head_seq + 1`` when there is none.
     """
 
     def __init__(self, Py_ssize_t limit_bytes, int64_t head_seq=0):
@@ -163,24 +160,21 @@ cdef class Ring:
         self.spans = []
 
     def __len__(self):
-        return self.head - self.first
+        return self.head_seq - self.first_seq + 1
 
-    cdef inline Event at(self, int64_t position):
-        return <Event>PyList_GET_ITEM(self.slots, <Py_ssize_t>(position & self.mask))
+    cdef inline Event at(self, int64_t seq):
+        return <Event>PyList_GET_ITEM(self.slots, <Py_ssize_t>(seq & self.mask))
 
     cpdef append(self, Event event):
         """Adds the newest event and forgets the oldest ones that are over the limit.
 
-        Raises ValueError when ``seq`` would leave a hole: a log event carries ``head_seq + 1``, an ephemeral
-        one ``head_seq``.
+        Raises ValueError unless its ``seq`` is ``head_seq + 1``: there are no holes.
         """
-        cdef int64_t expected = self.head_seq if event.ephemeral else self.head_seq + 1
-        if event.seq != expected:
-            raise ValueError(f"event has seq {event.seq}, the ring expects {expected}")
-        if self.head - self.first > self.mask:
+        if event.seq != self.head_seq + 1:
+            raise ValueError(f"event has seq {event.seq}, the ring expects {self.head_seq + 1}")
+        if event.seq - self.first_seq > self.mask:
             self.grow()
-        self.slots[<Py_ssize_t>(self.head & self.mask)] = event
-        self.head += 1
+        self.slots[<Py_ssize_t>(event.seq & self.mask)] = event
         self.head_seq = event.seq
         self.size_bytes += PyBytes_GET_SIZE(event.body) + EVENT_OVERHEAD_BYTES
         if self.spans_used:
@@ -189,145 +183,128 @@ cdef class Ring:
             self.evict()
 
     def grow(self):
-        """Doubles the slots; a position's slot is its low bits, so every event moves."""
+        """Doubles the slots; an event's slot is the low bits of its seq, so every event moves."""
         cdef int64_t mask = 2 * self.mask + 1
-        cdef int64_t position
+        cdef int64_t seq
         cdef list slots = [None] * (mask + 1)
-        for position in range(self.first, self.head):
-            slots[<Py_ssize_t>(position & mask)] = self.at(position)
+        for seq in range(self.first_seq, self.head_seq + 1):
+            slots[<Py_ssize_t>(seq & mask)] = self.at(seq)
         self.slots = slots
         self.mask = mask
 
     cdef evict(self):
         cdef Event event
-        while self.size_bytes > self.limit_bytes and self.head - self.first > 1:
-            event = self.at(self.first)
-            self.slots[<Py_ssize_t>(self.first & self.mask)] = None
-            self.first += 1
+        while self.size_bytes > self.limit_bytes and self.first_seq < self.head_seq:
+            event = self.at(self.first_seq)
+            self.slots[<Py_ssize_t>(self.first_seq & self.mask)] = None
+            self.first_seq += 1
             self.size_bytes -= PyBytes_GET_SIZE(event.body) + EVENT_OVERHEAD_BYTES
-            if not event.ephemeral:
-                self.first_seq = event.seq + 1
 
     cpdef set_limit(self, Py_ssize_t limit_bytes):
         """Changes the limit in bytes; takes effect at once."""
         self.limit_bytes = limit_bytes
         self.evict()
 
-    cpdef int64_t position_after(self, int64_t seq) except -1:
-        """The position of the first held event with a higher ``seq``; the head when there is none."""
-        cdef int64_t low = self.first
-        cdef int64_t high = self.head
-        cdef int64_t middle
-        while low < high:
-            middle = (low + high) // 2
-            if self.at(middle).seq > seq:
-                high = middle
-            else:
-                low = middle + 1
-        return low
-
     def events(self, int64_t after, int64_t before, Py_ssize_t limit, Py_ssize_t limit_bytes, bint newest=False):
-        """Log events with ``after < seq < before``, in order: at most ``limit`` and about ``limit_bytes`` of them.
+        """Held events with ``after < seq < before``, in order: at most ``limit`` and about ``limit_bytes`` of them.
 
         From the low end, or with ``newest`` from the high end. At least one where there is any.
         """
         cdef list found = []
-        cdef int64_t position = self.position_after(before - 1) - 1 if newest else self.position_after(after)
-        cdef int64_t step = -1 if newest else 1
+        cdef int64_t low = max(after + 1, self.first_seq)
+        cdef int64_t high = min(before - 1, self.head_seq)
+        cdef int64_t seq = high if newest else low
         cdef Py_ssize_t size = 0
         cdef Event event
-        while self.first <= position < self.head and len(found) < limit:
-            event = self.at(position)
-            position += step
-            if event.ephemeral:
-                continue
-            if event.seq <= after or event.seq >= before:
-                break
+        while low <= seq <= high and len(found) < limit:
+            event = self.at(seq)
             size += PyBytes_GET_SIZE(event.body)
             if found and size > limit_bytes:
                 break
             found.append(event)
+            seq += -1 if newest else 1
         if newest:
             found.reverse()
         return found
 
-    cdef Py_ssize_t framed_size_at(self, Profile profile, int64_t position) except -1:
-        """How long the event is that stands there, framed."""
+    cdef Py_ssize_t framed_size_of(self, Profile profile, int64_t seq) except -1:
+        """How long the event is, framed."""
         if profile.framing == ENCODER:
-            return PyBytes_GET_SIZE(profile.encode_event(self.at(position)))
-        return framed_size(profile.framing, PyBytes_GET_SIZE(self.at(position).body))
+            return PyBytes_GET_SIZE(profile.encode_event(self.at(seq)))
+        return framed_size(profile.framing, PyBytes_GET_SIZE(self.at(seq).body))
 
-    cdef int64_t end_of(self, Profile profile, int64_t start, Py_ssize_t budget_bytes) except -1:
-        """Where a span from ``start`` ends that fits the budget; it holds one event at least."""
-        cdef int64_t position = start
+    cdef int64_t end_of(self, Profile profile, int64_t after, Py_ssize_t budget_bytes) except -1:
+        """The last event of a span behind ``after`` that fits the budget; it holds one event at least."""
+        cdef int64_t seq = after
         cdef Py_ssize_t size = 0
-        while position < self.head:
-            size += self.framed_size_at(profile, position)
-            if size > budget_bytes and position > start:
+        while seq < self.head_seq:
+            size += self.framed_size_of(profile, seq + 1)
+            if size > budget_bytes and seq > after:
                 break
-            position += 1
-        return position
+            seq += 1
+        return seq
 
-    cdef bytes build(self, Profile profile, int64_t start, int64_t end, uint64_t reader):
-        """The span, framed. Leaves out what is hidden from ``reader`` (0: leaves out nothing)."""
+    cdef bytes build(self, Profile profile, int64_t after, int64_t end, uint64_t reader):
+        """The events ``after + 1`` … ``end``, framed. Leaves out what is hidden from ``reader`` (0: nothing)."""
         cdef Py_ssize_t size = 0
-        cdef int64_t position
+        cdef int64_t seq
         cdef Event event
         cdef bytes span
         cdef char* out
         if profile.framing == ENCODER or reader:
             return b"".join([
                 profile.encode_event(event)
-                for event in [self.at(position) for position in range(start, end)]
+                for event in [self.at(seq) for seq in range(after + 1, end + 1)]
                 if reader == 0 or event.hidden_from != reader
             ])
-        for position in range(start, end):
-            size += framed_size(profile.framing, PyBytes_GET_SIZE(self.at(position).body))
+        for seq in range(after + 1, end + 1):
+            size += framed_size(profile.framing, PyBytes_GET_SIZE(self.at(seq).body))
         span = PyBytes_FromStringAndSize(NULL, size)
         out = PyBytes_AS_STRING(span)
-        for position in range(start, end):
-            out = write_framed(profile.framing, out, self.at(position).body)
+        for seq in range(after + 1, end + 1):
+            out = write_framed(profile.framing, out, self.at(seq).body)
         return span
 
-    cdef bytes span(self, Profile profile, int64_t start, Py_ssize_t budget_bytes, uint64_t reader, int64_t* end):
-        """The span from ``start`` (MUST be held) as far as the budget goes; sets ``end`` to where it stops.
+    cdef bytes span(self, Profile profile, int64_t after, Py_ssize_t budget_bytes, uint64_t reader, int64_t* end):
+        """The span behind ``after`` (the next event MUST be held) as far as the budget goes.
 
-        It is shared with everyone who asks next and whose budget it fits; see ``forget_spans``.
+        Sets ``end`` to its last event. It is shared with everyone who asks next and whose budget it fits; see
+        ``forget_spans``.
         """
         cdef int i
         cdef bytes span
         if reader == 0:
             for i in range(self.spans_used):
-                if self.span_start[i] == start and self.span_profile[i] == profile.serial:
+                if self.span_after[i] == after and self.span_profile[i] == profile.serial:
                     span = <bytes>self.spans[i]
-                    if PyBytes_GET_SIZE(span) <= budget_bytes or self.span_end[i] == start + 1:
+                    if PyBytes_GET_SIZE(span) <= budget_bytes or self.span_end[i] == after + 1:
                         end[0] = self.span_end[i]
                         return span
-        end[0] = self.end_of(profile, start, budget_bytes)
-        span = self.build(profile, start, end[0], reader)
+        end[0] = self.end_of(profile, after, budget_bytes)
+        span = self.build(profile, after, end[0], reader)
         # One that a smaller budget has cut short would cut everyone short.
-        if reader == 0 and (end[0] == self.head or budget_bytes == profile.high_water_bytes):
+        if reader == 0 and (end[0] == self.head_seq or budget_bytes == profile.high_water_bytes):
             # A few are enough for everyone near the head; a thousand stragglers must not keep one each.
             if self.spans_used == SPANS_KEPT:
                 self.forget_spans()
             self.span_profile[self.spans_used] = profile.serial
-            self.span_start[self.spans_used] = start
+            self.span_after[self.spans_used] = after
             self.span_end[self.spans_used] = end[0]
             self.spans.append(span)
             self.spans_used += 1
         return span
 
-    def cut(self, Profile profile not None, int64_t start, budget_bytes=None, uint64_t hidden_from=0):
-        """The span from ``start`` and the position where it ends: ``(bytes, position)``.
+    def cut(self, Profile profile not None, int64_t after, budget_bytes=None, uint64_t hidden_from=0):
+        """The span behind ``after`` and the ``seq`` of its last event: ``(bytes, seq)``.
 
         ``budget_bytes`` defaults to the profile's high watermark; what is hidden from the writer with the id
-        ``hidden_from`` is left out. Raises IndexError when ``start`` is not held.
+        ``hidden_from`` is left out. Raises IndexError when the event behind ``after`` is not held.
         """
-        cdef int64_t end = start
+        cdef int64_t end = after
         cdef Py_ssize_t budget = profile.high_water_bytes if budget_bytes is None else budget_bytes
-        if not self.first <= start < self.head:
-            raise IndexError(f"position {start} is not in {self.first} … {self.head - 1}")
-        span = self.span(profile, start, budget, hidden_from, &end)
+        if not self.first_seq <= after + 1 <= self.head_seq:
+            raise IndexError(f"event {after + 1} is not in {self.first_seq} … {self.head_seq}")
+        span = self.span(profile, after, budget, hidden_from, &end)
         return span, end
 
     cpdef forget_spans(self):

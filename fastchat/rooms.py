@@ -114,12 +114,13 @@ class Room:
         if not self.members or not (came or went or receipts):
             return
         self._presence_at = self._hub.clock()
-        large = len(self.members) > self._hub.settings.presence_names
+        most = self._hub.settings.presence_names
+        large = len(self.members) > most or len(came) + len(went) > most
         if came or went:
             names: tuple[list[str], list[str]] = ([], []) if large else (came, went)
-            self._publish_ephemeral(encode_presence(self.name, *names, len(self.members)))
+            self.channel.announce(encode_presence(self.name, *names, len(self.members)))
         if receipts and not large:
-            self._publish_ephemeral(encode_receipts(self.name, receipts))
+            self.channel.announce(encode_receipts(self.name, receipts))
 
     def post(
         self, draft: Draft, hidden_from: Subscription | None, done: Callable[[Stored | WireError], None]
@@ -150,12 +151,7 @@ class Room:
 
     def typing(self, author: str, subscription: Subscription) -> None:
         """Tells the others that ``author`` is writing."""
-        self._publish_ephemeral(encode_typing(self.name, author), subscription)
-
-    def _publish_ephemeral(self, body: bytes, hidden_from: Subscription | None = None) -> None:
-        writer_id = hidden_from.writer.id if hidden_from is not None else 0
-        event = Event(self.head, body, ephemeral=True, hidden_from=writer_id)
-        self.channel.publish(event, hidden_from)
+        self.channel.announce(encode_typing(self.name, author), subscription)
 
 
 @dataclass(frozen=True, slots=True)

@@ -344,7 +344,9 @@ async def _serve(server: Server, ready_fd: int | None, ready_file: Path | None) 
     return 0
 
 
-def _announce(addresses: dict[str, str], store: object, ready_fd: int | None, ready_file: Path | None) -> None:
+def _announce(
+    addresses: dict[str, str], store: object, ready_fd: int | None, ready_file: Path | None
+) -> None:
     """Prints the addresses, and writes them as JSON where a script waits for them."""
     print(f"fastchat {VERSION} is ready")
     print(f"  page       http://{addresses['http']}/")

@@ -18,6 +18,7 @@ class MemoryLog:
     __slots__ = ("__weakref__", "_ring", "_sent", "_states", "epoch", "marks", "room")
 
     durable = False
+
     def __init__(self, room: str) -> None:
         self.room = room
         self.epoch = token_hex(6)
