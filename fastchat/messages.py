@@ -53,7 +53,6 @@ class Close(IntEnum):
     RESTART = 1012
     SLOW_READER = 4000
     HELLO_TIMEOUT = 4001
-    TOO_MANY_CONNECTIONS = 4002
 
 
 class WireError(Exception):

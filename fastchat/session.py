@@ -220,6 +220,7 @@ class Session:
             "text_bytes": self._limits.text_bytes,
             "command_bytes": self._limits.command_bytes,
             "rooms_per_connection": self._limits.rooms_per_connection,
+            "history_page": self._limits.history_page,
         }
         self._reply(
             command,

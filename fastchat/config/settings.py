@@ -215,8 +215,8 @@ class Limits(Section):
         description="Raise it for bots and load tests; over it a client gets rate_limited. 0 is no limit.",
     )
     burst: int = Field(
-        default=40,
-        ge=1,
+        default=100,
+        ge=3,  # a newcomer's first line is a hello, a join and a message
         le=1_000_000,
         description="Messages sent at once before messages_per_s counts; raise it for people who paste.",
     )
