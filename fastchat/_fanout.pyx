@@ -392,6 +392,7 @@ cdef class Fanout:
                 span = self.take(subscription, budget)
                 if PyBytes_GET_SIZE(span):
                     self.transmit_one(writer, span)
+            writer.turn = 1
             more = subscription.position != subscription.channel.ring.head
             return more and not writer.paused and not writer.closed
         if writer.replies is not None:
