@@ -15,7 +15,8 @@ Watermarks
 A transport is asked to call ``pause_writing`` as soon as the socket does not take everything, and
 ``resume_writing`` when all of it has gone. In between nothing more is given to it, so that it never holds more
 than one write. That is at most the profile's high watermark; only the replies, and the first event behind
-them, may take it beyond, because neither can wait for less. A paused subscriber costs a cursor. The low watermark is the kernel's (TCP_NOTSENT_LOWAT): see ``fastchat.sockets``.
+them, may take it beyond, because neither can wait for less. A paused subscriber costs a cursor. The low
+watermark is the kernel's (TCP_NOTSENT_LOWAT): see ``fastchat.sockets``.
 
 Sending
 -------

@@ -116,6 +116,10 @@ class Writer:
     def flush(self) -> None:
         self.fanout.serve(self)
 
+    def settle(self) -> None:
+        if self.replies and not any(subscription.behind for subscription in self.subscriptions):
+            self.fanout.serve(self)
+
     def finish(self) -> None:
         if self.replies:
             replies, self.replies = self.replies, []

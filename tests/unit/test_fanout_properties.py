@@ -161,10 +161,13 @@ class SideBySide(RuleBasedStateMachine):
             if not member.closed or not client.transport.buffered:
                 client.transport.drain(capacity)
 
-    @rule(index=st.integers(0, 50))
-    def flush(self, index: int) -> None:
+    @rule(index=st.integers(0, 50), at_once=st.booleans())
+    def flush(self, index: int, at_once: bool) -> None:
         for client in self.member(index).clients:
-            client.writer.flush()
+            if at_once:
+                client.writer.flush()
+            else:
+                client.writer.settle()
 
     @rule(name=st.sampled_from(ROOMS), ring_bytes=RING_BYTES)
     def set_limit(self, name: str, ring_bytes: int) -> None:
