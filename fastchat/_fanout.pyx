@@ -437,6 +437,7 @@ cdef class Fanout:
                 span = self.take(subscription, budget)
                 if PyBytes_GET_SIZE(span):
                     self.transmit_one(writer, span)
+            writer.turn = 1
             more = is_behind(subscription)
             return more and not writer.paused and not writer.closed
         if writer.replies is not None:

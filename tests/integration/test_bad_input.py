@@ -407,10 +407,11 @@ async def test_lying_lengths(
 
 
 async def test_a_length_that_is_never_filled(websocket: RawWebSocketClient, bystanders: Bystanders) -> None:
-    await websocket.send_raw(encode_text(b"x" * 1000)[:-1])
+    frame = encode_text(b"x" * 1000)
+    await websocket.send_raw(frame[:-1])
     await bystanders.chat()
     # What follows belongs to the frame, so it is the end of the text that is told to be no JSON.
-    await websocket.send_raw(b"x")
+    await websocket.send_raw(frame[-1:])
     assert (await websocket.expect("error"))["code"] == "bad_json"
 
 

@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.clients import Client, JsonLinesClient, WebSocketClient
+from tests.clients import Client, JsonLinesClient
+from tests.integration.raw_clients import RawClient, RawLinesClient, RawWebSocketClient
 from tests.integration.rooms import check_no_hole, enter, fresh_name, hear, say
 from tests.server_process import ServerProcess
 
@@ -36,10 +37,11 @@ def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-async def open_client(server: ServerProcess, transport: str) -> Client:
+async def open_client(server: ServerProcess, transport: str) -> RawClient:
+    """A client that goes away in the middle of what it is being sent."""
     if transport == "websocket":
-        return await WebSocketClient.open(server.http)
-    return await JsonLinesClient.open(server.line)
+        return await RawWebSocketClient.open(server.http)
+    return await RawLinesClient.open(server.line)
 
 
 @pytest.fixture

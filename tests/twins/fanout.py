@@ -116,6 +116,10 @@ class Writer:
     def flush(self) -> None:
         self.fanout.serve(self)
 
+    def settle(self) -> None:
+        if self.replies and not any(subscription.behind for subscription in self.subscriptions):
+            self.fanout.serve(self)
+
     def finish(self) -> None:
         if self.replies:
             replies, self.replies = self.replies, []
@@ -245,9 +249,9 @@ class Fanout:
                 if chunks and (budget <= 0 or (any_span and self.next_size(subscription) > budget)):
                     break
                 any_span = True
-                chunks.append(self.take(subscription, budget))
+                if span := self.take(subscription, budget):
+                    chunks.append(span)
             writer.turn += 1
-        chunks = [chunk for chunk in chunks if chunk]
         if chunks:
             self.transmit(writer, chunks)
         if writer.blocking and not writer.closed and writer.has_room:

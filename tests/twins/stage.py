@@ -51,7 +51,7 @@ class Client:
         self.writable = 0
         self.writer = stage.implementation.fanout.Writer(stage.fanout, profile, self.transport, self)
         self.transport.protocol = self.writer
-        self._decode = decoder
+        self.decode = decoder
 
     def on_writable(self) -> None:
         self.writable += 1
@@ -67,7 +67,7 @@ class Client:
     @property
     def heard(self) -> list[bytes]:
         """What the client has been given, a body each, without what only fills it up."""
-        return [body.rstrip(b".") for body in self._decode(self.given)]
+        return [body.rstrip(b".") for body in self.decode(self.given)]
 
     @property
     def writes(self) -> int:

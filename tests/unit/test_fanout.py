@@ -233,6 +233,30 @@ def test_no_room_for_one_who_is_behind_as_well(stage: Stage) -> None:
     assert client.heard == [b"room 1", b"room 2", b"room 3"]
 
 
+def test_settle_answers_before_the_tick(stage: Stage) -> None:
+    room = stage.channel()
+    client = stage.client(room)
+    client.writer.settle()
+    assert client.writes == 0
+    client.writer.write(b"reply\n")
+    client.writer.settle()
+    assert client.heard == [b"reply"]
+    stage.settle()
+    assert client.writes == 1
+
+
+def test_settle_leaves_a_reply_to_the_tick_that_brings_events(stage: Stage) -> None:
+    room = stage.channel()
+    client = stage.client(room)
+    client.writer.write(b"reply\n")
+    said = stage.say(room)
+    client.writer.settle()
+    assert client.writes == 0
+    stage.settle()
+    assert client.heard == [b"reply", said]
+    assert client.writes == 1
+
+
 def test_finish_hands_over_the_replies_of_a_paused_writer(stage: Stage) -> None:
     room = stage.channel()
     client = stage.client(room, room=0)
