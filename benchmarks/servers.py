@@ -15,8 +15,14 @@ from collections.abc import Iterator
 from .processes import SERVER_CORE, read_cpu_s, start_process
 from .programs import BUILD, ROOT, build_program
 
-# The defaults suit people; a load generator is one address that says everything at once.
-UNLIMITED = ("limits.messages_per_s=0", "limits.connections_per_address=0", "limits.connections=0")
+# The defaults suit people; a load generator is one address that says everything at once. What is measured is the
+# fan-out, unless the settings name a file.
+UNLIMITED = (
+    "limits.messages_per_s=0",
+    "limits.connections_per_address=0",
+    "limits.connections=0",
+    "store.url=memory:",
+)
 
 
 @dataclasses.dataclass
@@ -44,12 +50,15 @@ class EventSize:
 
 
 @contextlib.contextmanager
-def fastchat(*settings: str) -> Iterator[Server]:
-    """Start fastchat with its defaults, no limits, and `settings` ("section.key=value")."""
+def fastchat(*settings: str, store: str = "memory:") -> Iterator[Server]:
+    """Start fastchat with its defaults, no limits, and `settings` ("section.key=value").
+
+    Rooms are in memory unless a `store` is named: most figures are about what is in front of it.
+    """
     reader, writer = os.pipe()
     BUILD.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "fastchat", "serve", "--http", "127.0.0.1:0", "--line", "127.0.0.1:0"]
-    command += ["--ready-fd", str(writer)]
+    command += ["--store", store, "--ready-fd", str(writer)]
     for setting in (*UNLIMITED, *settings):
         command += ["--set", setting]
     with (BUILD / "fastchat.log").open("ab") as log:
