@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from typing import Self
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
 
-# Tests check what is said at the stop, not how patiently the server waits for a client that never reads.
-TEST_SETTINGS = ("server.drain_s=1",)
+# Tests check what is said at the stop, not how patiently the server waits for a client that never reads; and
+# they leave the data folder of whoever runs them alone.
+TEST_SETTINGS = ("server.drain_s=1", "store.url=memory:")
 
 
 class ServerProcess:
@@ -26,10 +28,16 @@ class ServerProcess:
     `asyncio.to_thread(server.wait)` and the like.
     """
 
-    def __init__(self, *settings: str, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *settings: str,
+        arguments: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Starts the server with `--set` for each of `settings` ("limits.burst=2") and further `arguments`.
 
-        Returns when it is ready. Raises AssertionError with its log when it ends before that.
+        Rooms are in memory, unless a setting or an argument says otherwise; `environment` is added to this
+        process's. Returns when it is ready. Raises AssertionError with its log when it ends before that.
         """
         ready_fd, write_fd = os.pipe()
         command = [
@@ -52,7 +60,10 @@ class ServerProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=[write_fd],
-                env={key: value for key, value in os.environ.items() if not key.startswith("FASTCHAT_")},
+                env={
+                    **{key: value for key, value in os.environ.items() if not key.startswith("FASTCHAT_")},
+                    **(environment or {}),
+                },
             )
         finally:
             os.close(write_fd)
