@@ -86,6 +86,7 @@ class SqliteStore:
             os.close(self._lock)
             raise
         self.reader = reader.Reader(path, deliver)
+        self._unwritten_marks: dict[tuple[str, str], int] = {}
 
     @property
     def problem(self) -> str | None:
@@ -101,8 +102,11 @@ class SqliteStore:
         self.reader.submit(partial(reader.read_room, name=room), on_read)
 
     def mark(self, marks: Mapping[tuple[str, str], int]) -> None:
-        """All in one transaction."""
-        rows = [(user, room, seq) for (user, room), seq in marks.items()]
+        """All in one transaction. What cannot be stored now is tried again with the next marks."""
+        for key, seq in marks.items():
+            self._unwritten_marks[key] = max(seq, self._unwritten_marks.get(key, 0))
+        written = dict(self._unwritten_marks)
+        rows = [(user, room, seq) for (user, room), seq in written.items()]
 
         def run(connection: sqlite3.Connection) -> None:
             connection.execute(
@@ -113,13 +117,28 @@ class SqliteStore:
                 (orjson.dumps(rows).decode(),),
             )
 
-        self.writer.submit(Job(run, lambda result: None))
+        def on_done(result: None | WireError) -> None:
+            if isinstance(result, WireError):
+                return
+            for key, seq in written.items():
+                if self._unwritten_marks.get(key) == seq:
+                    del self._unwritten_marks[key]
+
+        self.writer.submit(Job(run, on_done))
 
     def marks(
         self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]
     ) -> None:
-        """Reads in the reader's thread."""
-        self.reader.submit(partial(reader.read_marks, user=user, rooms=rooms), done)
+        """Reads in the reader's thread, which may not see yet what was marked just now."""
+        fresh = {room: seq for room in rooms if (seq := self._unwritten_marks.get((user, room))) is not None}
+
+        def on_read(stored: Mapping[str, int] | WireError) -> None:
+            if isinstance(stored, WireError):
+                done(stored)
+            else:
+                done({**stored, **{room: max(seq, stored.get(room, 0)) for room, seq in fresh.items()}})
+
+        self.reader.submit(partial(reader.read_marks, user=user, rooms=rooms), on_read)
 
     def search(
         self,
