@@ -102,6 +102,10 @@ class RoomLog(Protocol):
     def head(self) -> int:
         """The ``seq`` of the newest event that is kept; 0 in a new log."""
 
+    @property
+    def first(self) -> int:
+        """The ``seq`` of the oldest event that is kept; ``head + 1`` where there is none."""
+
     def attach(self, ring: Ring) -> None:
         """Tells where the newest events are held; called once, before anything else."""
 

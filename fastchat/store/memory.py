@@ -32,6 +32,11 @@ class MemoryLog:
         """The ``seq`` of the newest event."""
         return self._ring.head_seq
 
+    @property
+    def first(self) -> int:
+        """The ``seq`` of the oldest event that the ring holds."""
+        return self._ring.first_seq
+
     def attach(self, ring: Ring) -> None:
         """The ring is all there is of this log."""
         self._ring = ring

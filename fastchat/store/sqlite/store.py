@@ -33,6 +33,11 @@ class SqliteLog:
         self.epoch = state.epoch
         self.head = state.head
 
+    @property
+    def first(self) -> int:
+        """The ``seq`` of the oldest event that trimming has left."""
+        return self._state.first
+
     def attach(self, ring: Ring) -> None:
         """The ring is a cache here."""
 
