@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -10,12 +11,18 @@ from tests.server_process import ServerProcess
 
 
 @pytest.fixture
-def start_server() -> Iterator[Callable[..., ServerProcess]]:
-    """Starts servers: `start_server("limits.burst=2", arguments=("--config", path))`; any number of them."""
+def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """Starts servers: `start_server("limits.burst=2", arguments=("--config", path))`; any number of them.
+
+    Their user's data folder is the test's own: `store.url=sqlite:` is a new file, which the next server finds.
+    """
     with ExitStack() as running:
 
         def start(*settings: str, arguments: tuple[str, ...] = ()) -> ServerProcess:
-            return running.enter_context(ServerProcess(*settings, arguments=arguments))
+            environment = {"XDG_DATA_HOME": str(tmp_path)}
+            return running.enter_context(
+                ServerProcess(*settings, arguments=arguments, environment=environment)
+            )
 
         yield start
 

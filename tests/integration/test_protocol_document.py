@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import socket
+import sqlite3
 import string
 import sys
 from collections.abc import Awaitable, Callable
@@ -92,13 +93,16 @@ VALUES: list[Any] = [
     "", "a", "A", "0", "a" * 32, "a" * 33, "a" * 64, "a" * 65, "a.b_c-d", "-a", ".a", "_a", "a b", "a\n",
     "\n", "a/b", "é", "a" * 63 + "é", "\N{GRINNING FACE}" * 64, "\N{GRINNING FACE}" * 65, "\0",
     0, 1, -1, 2**53 - 1, 2**53, -(2**53) + 1, -(2**53), 2**63,
+    {"lobby": 1}, {"lobby": "a"}, {"lobby": True}, {"lobby": -1}, {"lobby": 2**53}, {"": 1}, {"a b": "a"},
+    {"lobby\n": 1}, {"lobby\n": "a"}, {"lobby": ""}, {"lobby": "a" * 64}, {"lobby": "a" * 65},
+    {"lobby": 1, "games": 2}, {"lobby": 1, "games": None}, {"a" * 64: 1}, {"a" * 65: 1},
 ]
 # fmt: on
 
 
 def make_command(kind: str) -> Document:
     """A command that is right, with its required fields only."""
-    values = {"room": "lobby", "text": "hi"}
+    values = {"room": "lobby", "text": "hi", "seq": 1, "reaction": "+1", "query": "hi"}
     return {"type": kind, **{field: values[field] for field in COMMANDS[kind].required}}
 
 
@@ -239,6 +243,7 @@ async def test_everything_that_is_sent_is_documented(server: ServerProcess, open
     seen.append(await alice.expect("typing"))
     seen += [await alice.ask("members", room="lobby"), await alice.ask("rooms")]
     seen += [await alice.ask("history", room="lobby"), await alice.ask("history", room="lobby", after=0)]
+    seen += await change_messages(alice, bob)
     seen += [await alice.hello("alicia"), await bob.expect("presence", left=["alice"])]
 
     seen.append(await bob.ask("leave", room="lobby"))
@@ -262,10 +267,84 @@ async def test_everything_that_is_sent_is_documented(server: ServerProcess, open
     assert types == set(DOCUMENT.from_server) - {"error", "banner"}
 
 
-@pytest.mark.settings("limits.rooms_per_connection=1", "limits.messages_per_s=0.001", "limits.burst=14")
+async def change_messages(alice: Client, bob: Client) -> list[Document]:
+    """Both are in the lobby, where bob reads along what alice makes of her message 1."""
+    seen = [
+        await alice.ask("react", room="lobby", seq=1, reaction="👍"),
+        await bob.expect("reacted", of=1, reaction="👍"),
+        await alice.ask("edit", room="lobby", seq=1, text="hi, all", data={"x": 2}, id="a-2"),
+        await bob.expect("edited", of=1, text="hi, all", data={"x": 2}, id="a-2"),
+        await alice.ask("search", query="ALL hi"),
+    ]
+    found = seen[-1]["messages"][0]
+    assert (found["text"], found["reactions"]) == ("hi, all", {"👍": ["alice"]})
+    assert found["edited"] >= found["at"]
+    await alice.ask("react", room="lobby", seq=1, reaction="👍", remove=True)
+    seen.append(await bob.expect("reacted", of=1, reaction="👍", remove=True))
+    seen.append(await alice.ask("delete", room="lobby", seq=1))
+    seen.append(await bob.expect("deleted", of=1))
+    (deleted,) = (await bob.ask("history", room="lobby"))["messages"]
+    assert "text" not in deleted
+    assert deleted["deleted"] >= deleted["at"]
+    await bob.send("ack", room="lobby", seq=5)
+    seen.append(await alice.expect("receipt", receipts={"bob": 5}))
+    (entry,) = (await bob.ask("rooms"))["rooms"]
+    assert (entry["cursor"], entry["unread"]) == (5, 0)
+    return seen
+
+
+@pytest.mark.settings("store.url=sqlite:", "rooms.presence_interval_ms=0")
+async def test_a_durable_room_speaks_the_same_and_never_lags(open_client: OpenClient) -> None:
+    alice, bob = await open_client(), await open_client()
+    await alice.hello("alice")
+    await bob.hello("bob")
+    joined = await alice.join("lobby")
+    await bob.join("lobby")
+    await alice.ask("send", room="lobby", id="a-1", text="hi")
+    await change_messages(alice, bob)
+    await bob.close()
+
+    returned = await open_client()
+    await returned.send(
+        "hello",
+        user="bob-again",
+        resume={"games": 0, "lobby": 1},
+        epochs={"lobby": joined["epoch"], "games": "another"},
+        ref="back",
+    )
+    await returned.expect("welcome", ref="back")
+    assert (await returned.expect("joined", room="games", ref="back"))["reset"] is True
+    assert (await returned.expect("joined", room="lobby", ref="back"))["reset"] is False
+    kinds = [(await returned.expect(kind))["seq"] for kind in ("reacted", "edited", "reacted", "deleted")]
+    assert kinds == [2, 3, 4, 5]
+    assert "lagged" not in [document["type"] for document in returned.skipped]
+
+
+@pytest.mark.settings("store.url=sqlite:")
+async def test_a_store_that_cannot_store_says_so(
+    server: ServerProcess, open_client: OpenClient, tmp_path: Path
+) -> None:
+    alice = await open_client()
+    await alice.hello("alice")
+    await alice.join("lobby")
+    other = sqlite3.connect(tmp_path / "fastchat" / "fastchat.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")  # as a backup program may that is careless
+    refused = await alice.ask("send", room="lobby", id="a-1", text="hi")
+    assert refused["code"] == "unavailable"
+    assert refused["retry_after_ms"] >= 1
+    other.execute("ROLLBACK")
+    other.close()
+    sent = await alice.ask("send", room="lobby", id="a-1", text="hi")
+    assert (sent["seq"], "repeated" in sent) == (1, False)
+    assert (await alice.expect("message"))["seq"] == 1
+
+
+@pytest.mark.settings("limits.rooms_per_connection=1", "limits.messages_per_s=0.001", "limits.burst=20")
 async def test_errors_are_as_documented(open_client: OpenClient) -> None:
     alice, bob = await open_client(), await open_client()
     await bob.hello("bob")
+    await bob.join("lobby")
+    sent = await bob.ask("send", room="lobby", text="bob's own")
     errors = [await alice.ask("rooms"), await alice.ask("dance"), await alice.ask("hello", user="-")]
     errors.append(await alice.ask("hello", user="BOB"))
     await alice.send_raw("[]")
@@ -276,6 +355,13 @@ async def test_errors_are_as_documented(open_client: OpenClient) -> None:
     errors += [await alice.ask("join", room="lobby"), await alice.ask("join", room="another")]
     errors.append(await alice.ask("history", room="lobby", before=1, after=1))
     errors.append(await alice.ask("send", room="lobby", text="x" * 4097))
+    errors += [
+        await alice.ask("edit", room="lobby", seq=sent["seq"], text="alice's"),
+        await alice.ask("delete", room="lobby", seq=sent["seq"]),
+        await alice.ask("react", room="lobby", seq=sent["seq"] + 1, reaction="👍"),
+        await alice.ask("ack", room="lobby", seq=sent["seq"] + 1),
+        await alice.ask("search", query="own", room="another"),
+    ]
     # Of those before, the ones with a wrong form, an unknown type and before hello have cost nothing.
     while (answer := await alice.ask("rooms"))["type"] != "error":
         pass
