@@ -69,6 +69,9 @@ cdef class Fanout:
     cdef object behind
     cdef object busy
     cdef list spanned
+    cdef bytes joined
+    cdef bytes joined_first
+    cdef bytes joined_second
     cdef object error
     cdef bint scheduled
     cdef uint64_t writers
@@ -81,6 +84,7 @@ cdef class Fanout:
     cdef serve(self, Writer writer)
     cdef bint fits(self, Subscription subscription, Py_ssize_t budget_bytes) except -1
     cdef bytes take(self, Subscription subscription, Py_ssize_t budget_bytes)
+    cdef bytes join(self, bytes first, bytes second)
     cdef bytes take_log(self, Subscription subscription, Py_ssize_t budget_bytes)
     cdef bytes take_ephemeral(self, Subscription subscription, Py_ssize_t budget_bytes)
     cdef bytes span(

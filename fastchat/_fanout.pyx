@@ -27,18 +27,20 @@ called. What the socket does not take, every error, and all that TLS has to encr
 Ephemeral events
 ----------------
 What is not in the log (typing, presence) has a small ring of its own beside it, so that it never takes room
-from messages. Only who is at the head of the log is given any, in the same write; what a slow subscriber does
-not get in time is gone, and nobody is told.
+from messages. Only who is brought to the head of the log is given any, in the same write where it fits; what a
+slow subscriber does not get in time is gone, and nobody is told.
 
 Replay
 ------
 Where a channel has a ``source``, a subscriber whose cursor the ring has moved past is brought forward from
-there, block by block under the same watermarks, until its cursor is in the ring again.
+there, block by block under the same watermarks, until its cursor is in the ring again. While the source is
+asked the subscription waits: it is not behind, no tick looks at it. What the source has forgotten as well is
+reported as missed. An event that comes from there is hidden from nobody: the log does not remember it.
 
 Lagging
 -------
-Without a source the subscriber is told which part of the log it missed (``encode_lagged``) and goes on from the
-oldest event that is held.
+A subscriber is told which part of the log is gone (``encode_lagged``) and goes on from the oldest event that is
+held.
 
 Closing
 -------
@@ -50,7 +52,7 @@ raises, but that is a mistake of ours: ``tick`` raises it, for the loop to repor
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 
 from fastchat._ring cimport Event, Profile, Ring
 
@@ -104,8 +106,9 @@ cdef inline bint is_behind(Subscription subscription) noexcept:
 cdef class Channel:
     """One room's ring and its subscribers. Made by ``Fanout.channel``.
 
-    ``source`` is where older events come from: ``fetch(after)`` returns a Ring with the log's events that follow
-    ``after``, or None and calls ``wake`` when it has them. None: what the ring has forgotten is gone.
+    ``source`` is where older events come from: ``fetch(channel, after)`` returns a Ring with the log's events that
+    follow ``after``, or those that are left of them, none beyond the channel's own head; or None, and calls
+    ``wake`` after it has returned, when it has them. Without a source what the ring has forgotten is gone.
     """
 
     def __len__(self):
@@ -138,15 +141,19 @@ cdef class Channel:
         self.unvisited = PyList_GET_SIZE(self.subscriptions)
         self.fanout.queue_channel(self)
 
-    def wake(self):
-        """Goes on with the subscriptions that wait for ``source``."""
+    def wake(self, int64_t after=0, int64_t before=INT64_MAX):
+        """Goes on with the subscriptions that wait for ``source`` at a cursor from ``after`` to ``before - 1``."""
         cdef Subscription subscription
         cdef list waiting = self.waiting
         self.waiting = []
         for subscription in waiting:
-            subscription.waiting = False
-            if subscription.index >= 0:
+            if subscription.index < 0:
+                continue
+            if after <= subscription.seq < before:
+                subscription.waiting = False
                 self.fanout.queue_writer(subscription.writer)
+            else:
+                self.waiting.append(subscription)
 
 
 @cython.final
@@ -213,10 +220,13 @@ cdef class Writer:
     def subscribe(self, Channel channel not None, after=None):
         """Starts a cursor behind ``after`` (a ``seq`` from 0 to the head's), or at the head.
 
-        Where the ring no longer reaches back to ``after``, the first thing that is written is ``lagged``.
+        Where neither ring nor source reaches back to ``after``, the first thing that is written is ``lagged``.
+        Raises ValueError when ``after`` is out of range.
         """
         cdef Subscription subscription = Subscription.__new__(Subscription)
         cdef Ring ring = channel.ring
+        if after is not None and not 0 <= after <= ring.head_seq:
+            raise ValueError(f"after is {after}, the log reaches from 0 to {ring.head_seq}")
         subscription.channel = channel
         subscription.writer = self
         # Of what had been hidden from this writer before, the ring does not tell which was the last.
@@ -235,6 +245,8 @@ cdef class Writer:
     def flush(self):
         """Writes what waits now instead of with the tick, replies first, as far as the transport takes it."""
         self.fanout.serve(self)
+        if self.fanout.spanned or self.fanout.joined is not None:
+            self.fanout.schedule()  # the tick lets go of what is kept for sharing
 
     def settle(self):
         """MUST be called when a read has been worked off: replies that no event will follow go out at once.
@@ -360,6 +372,7 @@ cdef class Fanout:
         for ring in self.spanned:
             ring.forget_spans()
         self.spanned.clear()
+        self.joined = self.joined_first = self.joined_second = None
         self.sweep_time_s += self.clock() - start
         if self.behind or self.busy:
             self.schedule()
@@ -486,15 +499,25 @@ cdef class Fanout:
     cdef bytes take(self, Subscription subscription, Py_ssize_t budget_bytes):
         """The next span of a subscription that is behind; moves its cursors past it."""
         cdef Channel channel = subscription.channel
-        cdef bytes span = b""
-        if subscription.seq != channel.ring.head_seq:
-            span = self.take_log(subscription, budget_bytes)
-        if subscription.ephemeral_seq != channel.ephemeral.head_seq and subscription.seq == channel.ring.head_seq:
-            # Before the log's: who starts to type, or comes in, does so before saying something.
-            budget_bytes -= PyBytes_GET_SIZE(span)
-            if budget_bytes > 0:
-                span = self.take_ephemeral(subscription, budget_bytes) + span
-        return span
+        cdef bytes span
+        if subscription.seq == channel.ring.head_seq:
+            return self.take_ephemeral(subscription, budget_bytes)
+        span = self.take_log(subscription, budget_bytes)
+        if subscription.ephemeral_seq == channel.ephemeral.head_seq or subscription.seq != channel.ring.head_seq:
+            return span
+        budget_bytes -= PyBytes_GET_SIZE(span)
+        if PyBytes_GET_SIZE(span) and not self.fits(subscription, budget_bytes):
+            return span
+        # Before the log's: who starts to type, or comes in, does so before saying something.
+        return self.join(self.take_ephemeral(subscription, budget_bytes), span)
+
+    cdef bytes join(self, bytes first, bytes second):
+        """Both in one piece: the same one for all who get these two, until the tick ends."""
+        if first is not self.joined_first or second is not self.joined_second:
+            self.joined = first + second
+            self.joined_first = first
+            self.joined_second = second
+        return self.joined
 
     cdef bytes take_ephemeral(self, Subscription subscription, Py_ssize_t budget_bytes):
         cdef Ring ring = subscription.channel.ephemeral
@@ -513,11 +536,15 @@ cdef class Fanout:
         cdef bytes span
         cdef int64_t end = 0
         if subscription.seq + 1 < ring.first_seq and channel.source is not None:
-            ring = channel.source.fetch(subscription.seq)
+            ring = channel.source.fetch(channel, subscription.seq)
             if ring is None:
                 subscription.waiting = True
                 channel.waiting.append(subscription)
                 return b""
+            if not subscription.seq < ring.head_seq <= channel.ring.head_seq:
+                raise ValueError(f"events behind {subscription.seq} end with {ring.head_seq} in {channel.name}")
+            if ring.first_seq > channel.ring.first_seq:
+                ring = channel.ring  # it holds what the source has let go of
         if subscription.seq + 1 < ring.first_seq:
             notice = self.lag(subscription, ring.first_seq - 1)
             budget_bytes -= PyBytes_GET_SIZE(notice)

@@ -5,7 +5,7 @@ However many readers are behind, a block is read from the store once while it is
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -44,45 +44,62 @@ class BlockCache:
 
 
 class Replay:
-    """The source of one channel (see ``Channel.source``): what its ring has forgotten, from the log."""
+    """The source of one channel (see ``Channel.source``): what its ring has forgotten, from the log.
+
+    It knows the channel only while it reads for it, so that a channel that is let go of is freed at once.
+    """
 
     def __init__(
-        self,
-        log: RoomLog,
-        channel: Channel,
-        cache: BlockCache,
-        call_later: Callable[[float, Callable[[], None]], Any],
+        self, log: RoomLog, cache: BlockCache, call_later: Callable[[float, Callable[[], None]], Any]
     ) -> None:
         self._log = log
-        self._channel = channel
         self._cache = cache
         self._call_later = call_later
         self._asked: set[int] = set()
+        self._trimmed = 0  # the log has let go of everything up to this event
 
-    def fetch(self, after: int) -> Ring | None:
-        """The block that holds the event after ``after``; None while it is being read."""
+    def fetch(self, channel: Channel, after: int) -> Ring | None:
+        """The block that holds the event after ``after``, or the oldest one; None while it is being read."""
+        after = max(after, self._trimmed)
+        block = self._remembered(after)
         index = after // BLOCK_EVENTS
-        block = self._cache.get(self._log, index)
-        # The newest block of a log grows: what is remembered of it may not reach far enough.
-        if block is not None and block.head_seq > after:
-            return block
-        if index not in self._asked:
+        if block is None and index not in self._asked:
             self._asked.add(index)
-            self._log.replay(index * BLOCK_EVENTS, partial(self._on_block, index))
-        return None
+            self._log.replay(index * BLOCK_EVENTS, partial(self._on_block, channel, index))
+            # A log that answers at once has done so before anybody waits.
+            block = self._remembered(max(after, self._trimmed))
+        return block
 
-    def _on_block(self, index: int, block: Block | WireError) -> None:
-        if isinstance(block, WireError) or not block.bodies:
+    def _remembered(self, after: int) -> Ring | None:
+        block = self._cache.get(self._log, after // BLOCK_EVENTS)
+        # The newest block of a log grows: what is remembered of it may not reach far enough.
+        return block if block is not None and block.head_seq > after else None
+
+    def _on_block(self, channel: Channel, index: int, block: Block | WireError) -> None:
+        if isinstance(block, WireError) or not (bodies := published(channel, block)):
             # Readers wait: the store will be there again, and nothing may be skipped.
-            self._call_later(RETRY_S, partial(self._ask_again, index))
+            self._call_later(RETRY_S, partial(self._ask_again, channel, index))
             return
         self._asked.discard(index)
         ring = Ring(NO_LIMIT, block.first - 1)
-        for seq, body in enumerate(block.bodies, block.first):
+        for seq, body in enumerate(bodies, block.first):
             ring.append(Event(seq, body))
+        if block.first - 1 > index * BLOCK_EVENTS:
+            self._trimmed = max(self._trimmed, block.first - 1)
+            index = (block.first - 1) // BLOCK_EVENTS
         self._cache.put(self._log, index, ring)
-        self._channel.wake()
+        self._wake(channel, index)
 
-    def _ask_again(self, index: int) -> None:
+    def _ask_again(self, channel: Channel, index: int) -> None:
         self._asked.discard(index)
-        self._channel.wake()
+        self._wake(channel, index)
+
+    def _wake(self, channel: Channel, index: int) -> None:
+        """Goes on with the readers of a block; with those of the oldest one go all who are before it."""
+        start = index * BLOCK_EVENTS
+        channel.wake(start if start > self._trimmed else 0, start + BLOCK_EVENTS)
+
+
+def published(channel: Channel, block: Block) -> Sequence[bytes]:
+    """Without what the store is ahead of the room: that has been committed, but is published a moment later."""
+    return block.bodies[: max(0, channel.ring.head_seq + 1 - block.first)]

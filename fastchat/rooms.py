@@ -62,7 +62,7 @@ class Room:
         self.channel: Channel = hub.fanout.channel(self.name, hub.ring_bytes(self.name), log.head)
         log.attach(self.channel.ring)
         if log.durable:
-            self.channel.source = Replay(log, self.channel, hub.blocks, hub.call_later)
+            self.channel.source = Replay(log, hub.blocks, hub.call_later)
         self.members: dict[str, int] = {}
         self.unstored = 0  # events that the store has not answered for yet
         self._receipts: dict[str, int] = {}
