@@ -52,8 +52,21 @@ def _lines(lines: Sequence[str]) -> bytes:
 
 
 def _show_message(event: Reply) -> Sequence[str]:
-    prefix = f"[{event['room']}] {event['from']}: "
+    if "deleted" in event:
+        return [f"* [{event['room']}] a message of {event['from']} was deleted"]
+    return _show_text(event, f"[{event['room']}] {event['from']}{' (edited)' if 'edited' in event else ''}: ")
+
+
+def _show_text(event: Reply, prefix: str) -> Sequence[str]:
     return [prefix + line for line in event["text"].splitlines()] or [prefix]
+
+
+def _show_edited(event: Reply) -> Sequence[str]:
+    return _show_text(event, f"* [{event['room']}] {event['from']} has changed a message: ")
+
+
+def _show_deleted(event: Reply) -> Sequence[str]:
+    return [f"* [{event['room']}] {event['from']} has deleted a message"]
 
 
 def _show_presence(event: Reply) -> Sequence[str]:
@@ -70,6 +83,8 @@ def _show_lagged(event: Reply) -> Sequence[str]:
 
 _EVENTS: dict[str, Callable[[Reply], Sequence[str]]] = {
     "message": _show_message,
+    "edited": _show_edited,
+    "deleted": _show_deleted,
     "presence": _show_presence,
     "lagged": _show_lagged,
 }
