@@ -255,24 +255,19 @@ class Session:
         name = command["room"]
         limit = self._limits.rooms_per_connection
 
-        def on_open(room: Room | WireError) -> None:
-            if isinstance(room, Room) and self.state is State.READY:
-                self._hub.marks(self.user, [name], partial(on_marks, room))
+        # The room comes last: between its opening and its first member it must not be taken for unused.
+        def on_marks(marks: Mapping[str, int] | WireError) -> None:
+            if isinstance(marks, WireError) or self.state is not State.READY:
+                finish(marks)
             else:
-                finish(room)
+                self._hub.open(name, partial(finish, cursor=marks.get(name, 0)))
 
-        def on_marks(room: Room, marks: Mapping[str, int] | WireError) -> None:
-            finish(
-                marks if isinstance(marks, WireError) else room,
-                None if isinstance(marks, WireError) else marks,
-            )
-
-        def finish(room: Room | WireError, marks: Mapping[str, int] | None = None) -> None:
+        def finish(room: Room | Mapping[str, int] | WireError, cursor: int = 0) -> None:
             try:
                 if isinstance(room, WireError):
                     raise room
-                if self.state is State.READY:
-                    self._entered(command, room, (marks or {}).get(name, 0))
+                if isinstance(room, Room) and self.state is State.READY:
+                    self._entered(command, room, cursor)
             except WireError as error:
                 self.refuse(error, command.get("ref"))
             self._go_on()
@@ -283,7 +278,7 @@ class Session:
             message = f"a connection may be in {limit} rooms; leave one first"
             finish(WireError(Code.TOO_MANY_ROOMS, message, field="room"))
         else:
-            self._hub.open(name, on_open)
+            self._hub.marks(self.user, [name], on_marks)
 
     def _entered(self, command: Command, room: Room, cursor: int) -> None:
         after, epoch = command.get("after"), command.get("epoch")
