@@ -4,7 +4,9 @@ import json
 import textwrap
 import typing
 from collections.abc import Mapping
+from typing import Any
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from fastchat.config.names import SECTIONS, SETTINGS, unit_of, value_of
@@ -19,9 +21,17 @@ def allowed(field: FieldInfo) -> str:
     for rule in field.metadata:
         if isinstance(rule, Allowed):
             return rule.text
-    if typing.get_origin(field.annotation) is typing.Literal:
-        return " or ".join(f"'{choice}'" for choice in typing.get_args(field.annotation))
+    if choices := _choices(field.annotation):
+        return " or ".join(f"'{choice}'" for choice in choices)
     return _range(field)
+
+
+def _choices(kind: Any) -> list[str]:
+    """The words of a Literal, and 'inherit' where it may be None."""
+    if typing.get_origin(kind) is typing.Literal:
+        return [*typing.get_args(kind)]
+    words = [word for member in typing.get_args(kind) for word in _choices(member)]
+    return [*words, "inherit"] if words else []
 
 
 def _range(field: FieldInfo) -> str:
@@ -45,17 +55,31 @@ def as_text(value: object, name: str = "") -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        if value and isinstance(value[0], BaseModel):
+            return json.dumps([_given(table) for table in value])
         return ",".join(map(str, value)) or "[]"
     return str(value)
+
+
+def _given(table: BaseModel) -> dict[str, Any]:
+    """What of a table differs from its defaults, as plain values."""
+    return table.model_dump(exclude_defaults=True)
 
 
 def as_toml(value: object, name: str) -> str:
     """A value as TOML writes it."""
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        if value and isinstance(value[0], BaseModel):
+            return "[\n" + "".join(f"    {_inline_table(table)},\n" for table in value) + "]"
         return f"[{', '.join(json.dumps(item) for item in value)}]"
     text = as_text(value, name)
     # JSON's strings are TOML's, as no setting holds characters outside ASCII.
     return text if isinstance(value, int | float) else json.dumps(text)
+
+
+def _inline_table(table: BaseModel) -> str:
+    pairs = [f"{key} = {json.dumps(value)}" for key, value in _given(table).items()]
+    return f"{{ {', '.join(pairs)} }}"
 
 
 def table(settings: Settings, origins: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 import difflib
 import re
 import tomllib
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,11 +200,28 @@ def _explain(details: ErrorDetails, given: Mapping[str, Given]) -> str:
         expected = f"it must be {context['relation']} {other}, which is {_value(other, given)}"
         return f"{setting}: {_value(setting, given)} does not fit; {expected}"
     setting = _setting_at(details["loc"])
+    inner = details["loc"][setting.count(".") + 1 :]
+    if len(inner) > 1:
+        return _explain_table(setting, str(inner[0]), str(inner[1]), details, given)
     # A validator's own text knows more than the setting's general rule.
     expected = str(context.get("error", "")) or f"use {allowed(SETTINGS[setting])}"
     origin = f"from {given[setting].origin}" if setting in given else "the default"
     # A list's error carries its item, which says more than the whole.
     return f"{setting}: {_shown(details['input'])} is not allowed ({origin}); {expected}"
+
+
+def _explain_table(
+    setting: str, index: str, key: str, details: ErrorDetails, given: Mapping[str, Given]
+) -> str:
+    """As ``_explain``, of a key in one of a setting's tables."""
+    (model, *_) = typing.get_args(SETTINGS[setting].annotation)
+    where = f"{setting}: table {int(index) + 1} (from {given[setting].origin})"
+    if details["type"] == "missing":
+        return f"{where}: {key} is missing; use {allowed(model.model_fields[key])}"
+    if key not in model.model_fields:
+        return f"{where}: {key}: no such key; use {', '.join(model.model_fields)}"
+    rule = allowed(model.model_fields[key])
+    return f"{where}: {key}: {_shown(details['input'])} is not allowed; use {rule}"
 
 
 def _setting_at(location: tuple[int | str, ...]) -> str:

@@ -102,7 +102,17 @@ class WebSocket(Section):
     )
 
 
-class Watermarks(Section):
+class Inheriting(Section):
+    """A section in which None means that the value is another setting's."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _inherit(cls, value: object) -> object:
+        # TOML and flags have no other word for None.
+        return None if value == "inherit" else value
+
+
+class Watermarks(Inheriting):
     """Watermarks of one listener where they differ from [fanout]."""
 
     high_water_bytes: int | None = Field(
@@ -117,12 +127,6 @@ class Watermarks(Section):
         le=GIB,
         description="Set it where this listener's clients need another bound than fanout.low_water_bytes.",
     )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _inherit(cls, value: object) -> object:
-        # TOML and flags have no other word for None.
-        return None if value == "inherit" else value
 
 
 class Fanout(Section):
@@ -144,7 +148,7 @@ class Fanout(Section):
         default=1_048_576,
         ge=1024,
         le=GIB,
-        description="Newest part of each room kept in memory; raise it so that slower readers miss nothing.",
+        description="Each room's newest part in memory, all of a memory room; raise it for slow readers.",
     )
     slice_ms: float = Field(
         default=5,
@@ -156,11 +160,11 @@ class Fanout(Section):
         default=16_777_216,
         ge=65536,
         le=GIB,
-        description="Older events kept while many clients read them; raise it for many stragglers.",
+        description="Memory for older events from the store; raise it where many clients catch up at once.",
     )
     slow_reader: Literal["lag", "disconnect"] = Field(
         default="lag",
-        description="lag lets stuck readers stay and miss messages; disconnect makes them come back.",
+        description="lag lets stuck readers stay, however far behind; disconnect makes them come back.",
     )
     slow_reader_timeout_s: float = Field(
         default=30,
@@ -270,16 +274,34 @@ class Limits(Section):
         return self
 
 
-class RoomClass(Section):
+class RoomClass(Inheriting):
     """Rooms whose names match a pattern, and what is different about them."""
 
-    pattern: RoomPattern
-    store: Literal["default", "memory"] = "default"
-    ring_bytes: int | None = Field(default=None, ge=1024, le=GIB)
-    keep_events: int = Field(default=0, ge=0)
-    keep_age_s: float = Field(default=0, ge=0)
-    keep_bytes: int = Field(default=0, ge=0)
-    slow_reader: Literal["lag", "disconnect"] | None = None
+    pattern: RoomPattern = Field(description="The names; * stands for any characters, ? for one.")
+    store: Literal["default", "memory"] = Field(
+        default="default", description="memory keeps these rooms in memory only; default is store.url."
+    )
+    ring_bytes: int | None = Field(
+        default=None,
+        ge=1024,
+        le=GIB,
+        description="Each room's newest part in memory; inherit takes fanout.ring_bytes.",
+    )
+    keep_events: int = Field(
+        default=0,
+        ge=0,
+        le=10**12,
+        description="The newest events that are kept of each room; 0 is all.",
+    )
+    keep_age_s: float = Field(
+        default=0, ge=0, le=100 * 365 * DAY_S, description="How long events are kept; 0 is for ever."
+    )
+    keep_bytes: int = Field(
+        default=0, ge=0, le=1 << 50, description="The most bytes of events kept of each room; 0 is no limit."
+    )
+    slow_reader: Literal["lag", "disconnect"] | None = Field(
+        default=None, description="What becomes of stuck readers; inherit takes fanout.slow_reader."
+    )
 
 
 class Rooms(Section):
@@ -292,7 +314,7 @@ class Rooms(Section):
         default=1000,
         ge=0,
         le=10_000_000,
-        description="Empty rooms whose messages stay; lower it to save memory, up to ring_bytes for each.",
+        description="Empty rooms that stay in memory, up to ring_bytes for each; lower it to save memory.",
     )
     presence_interval_ms: int = Field(
         default=1000,
@@ -309,18 +331,16 @@ class Rooms(Section):
     classes: Annotated[
         tuple[RoomClass, ...],
         Tables,
-        Allowed(
-            "tables with pattern and any of store, ring_bytes, keep_events, keep_age_s, keep_bytes, slow_reader"
-        ),
+        Allowed(f"tables of {', '.join(RoomClass.model_fields)}"),
     ] = Field(
         default=(),
-        description="Rooms that are kept otherwise: the first pattern that matches a room's name counts.",
+        description="Rooms kept in another way; the first table whose pattern matches the name counts.",
     )
     history_page: int = Field(
         default=100,
         ge=1,
         le=10_000,
-        description="Most messages in one history reply; raise it for clients that show long pages.",
+        description="Most messages in one history or found; raise it for clients that show long pages.",
     )
 
 
@@ -329,11 +349,11 @@ class Store(Section):
 
     url: StoreUrl = Field(
         default="sqlite:",
-        description="sqlite: is a file in your data folder, sqlite:///PATH another; memory: forgets at the end.",
+        description="sqlite: is a file in your data folder; memory: keeps nothing when the process ends.",
     )
     durability: Literal["full", "normal"] = Field(
         default="full",
-        description="full survives a power cut; normal only the process, but waits for no disk.",
+        description="full survives a power cut; normal is quicker and survives the end of the process only.",
     )
 
 

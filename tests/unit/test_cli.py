@@ -219,7 +219,7 @@ def test_config_show_prints_every_setting_and_origins(monkeypatch: pytest.Monkey
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["SETTING", "VALUE", "UNIT", "DEFAULT"]
     values = {line.split()[0]: line.split()[1:] for line in lines if not line.startswith(" ")}
-    assert values["limits.burst"] == ["4", "40"]
+    assert values["limits.burst"] == ["4", "100"]
     assert values["fanout.ring_bytes"] == ["1048576", "bytes", "1048576"]
     assert "    from FASTCHAT_LIMITS__BURST" in lines
     assert "    from --set" in lines

