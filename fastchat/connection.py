@@ -13,6 +13,9 @@ from fastchat.messages import Code, Reply, WireError, bye, dumps
 from fastchat.protocols.stream import Stream
 from fastchat.session import Session, State
 
+NEWCOMERS_COMMANDS = 3
+"""What one line of a person who has not been welcomed comes to at most: hello, join and what it says."""
+
 BANNER = dumps(
     {
         "type": "banner",
@@ -70,23 +73,20 @@ class Connection:
             for command in self._dialect.parse(payload):
                 self.session.receive(command, now, self._chat.wall_ms())
         except WireError as error:
-            self.session.refuse(error)
-        if self.session.blocked or self.writer.would_block():
-            self._stream.pause_reading()
-        if self._dialect.patient and (wait_s := self.session.wait_s(now)) > 0:
-            self._throttled = True
-            self._stream.pause_reading()
-            self._chat.call_later(wait_s, self._on_throttle_over)
+            self.session.reject(error, now)
+        self._pause_if_needed(now)
 
     def on_settled(self) -> None:
         """What one read brought has been carried out."""
         self.writer.settle()
 
-    def on_oversize(self, limit: int) -> None:
+    def on_oversize(self, limit: int, start: bytes) -> None:
         """A line was too long and has been skipped."""
         if not self._ending:
+            now = self._chat.clock()
             message = f"that line is longer than {limit} bytes, so it was not read"
-            self.session.refuse(WireError(Code.TOO_LARGE, message))
+            self.session.reject(WireError(Code.TOO_LARGE, message), now)
+            self._pause_if_needed(now)
 
     def on_eof(self) -> None:
         """The client has said everything; it still gets what is waiting for it."""
@@ -121,6 +121,19 @@ class Connection:
 
     # Pacing
 
+    def _pause_if_needed(self, now: float) -> None:
+        """Stops reading while the next command would have to wait."""
+        if self.session.blocked or self.writer.would_block():
+            self._stream.pause_reading()
+        if self._dialect.patient and (wait_s := self._wait_s(now)) > 0:
+            self._throttled = True
+            self._stream.pause_reading()
+            self._chat.call_later(wait_s, self._on_throttle_over)
+
+    def _wait_s(self, now: float) -> float:
+        """The seconds until a person's next line, whatever it says, does not come too fast."""
+        return self.session.wait_s(now, 1 if self.greeted else NEWCOMERS_COMMANDS)
+
     def on_writable(self) -> None:
         """The writer has room again (see ``Writer``)."""
         self._go_on()
@@ -147,7 +160,7 @@ class Connection:
 
     def _on_throttle_over(self) -> None:
         # A loop's timers may run a little early.
-        if (wait_s := self.session.wait_s(self._chat.clock())) > 0:
+        if (wait_s := self._wait_s(self._chat.clock())) > 0:
             self._chat.call_later(wait_s, self._on_throttle_over)
             return
         self._throttled = False
@@ -225,8 +238,8 @@ class LineConnection(Connection):
     def _quit(self) -> None:
         self.end(1000, "you asked for it")
 
-    def on_oversize(self, limit: int) -> None:
-        """As ``Connection.on_oversize``; what begins with such a line is no program."""
+    def on_oversize(self, limit: int, start: bytes) -> None:
+        """As ``Connection.on_oversize``; the line's first byte tells what is spoken all the same."""
         if self._undecided:
-            self._decide(b"")
-        super().on_oversize(limit)
+            self._decide(start)
+        super().on_oversize(limit, start)

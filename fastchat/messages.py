@@ -245,11 +245,13 @@ def _bad_field(name: str, problem: str) -> WireError:
 dumps = orjson.dumps
 
 
-def error_reply(error: WireError, ref: str | int | None) -> Reply:
-    """An ``error``, with ``field``, ``ref`` and ``retry_after_ms`` where there are any."""
+def error_reply(error: WireError, ref: str | int | None, room: str | None = None) -> Reply:
+    """An ``error``, with ``field``, ``room``, ``ref`` and ``retry_after_ms`` where there are any."""
     reply: Reply = {"type": "error", "code": error.code.value, "message": error.message}
     if error.field is not None:
         reply["field"] = error.field
+    if room is not None:
+        reply["room"] = room
     if error.retry_after_ms is not None:
         reply["retry_after_ms"] = error.retry_after_ms
     if ref is not None:

@@ -24,12 +24,14 @@ class TokenBucket:
             return 0.0
         return wait_s
 
-    def wait_s(self, now: float) -> float:
-        """The seconds until there is a token; 0 when there is one."""
+    def wait_s(self, now: float, tokens: int = 1) -> float:
+        """The seconds until there are so many tokens, or as many as there can be; 0 when there are."""
         if not self._rate_per_s:
             return 0.0
-        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate_per_s)
-        self._filled_at = now
-        missing = 1 - self._tokens
+        # What had to wait is paid for with the time at which it came, which may be before the last payment.
+        if now > self._filled_at:
+            self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate_per_s)
+            self._filled_at = now
+        missing = min(tokens, self._burst) - self._tokens
         # Who waited exactly as long as told has a whole token, whatever the fractions add up to.
         return missing / self._rate_per_s if missing > ROUNDING else 0.0

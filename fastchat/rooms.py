@@ -7,6 +7,7 @@ clock and a ``call_later``; it never looks for them itself.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from secrets import token_hex
 from typing import Any
 
@@ -43,16 +44,17 @@ class Room:
 
     __slots__ = (
         "_came",
+        "_cursors",
         "_hub",
         "_presence_at",
         "_presence_due",
         "_receipts",
         "_went",
+        "awaited",
         "channel",
         "log",
         "members",
         "name",
-        "unstored",
     )
 
     def __init__(self, hub: "Hub", log: RoomLog) -> None:
@@ -64,7 +66,8 @@ class Room:
         if log.durable:
             self.channel.source = Replay(log, hub.blocks, hub.call_later)
         self.members: dict[str, int] = {}
-        self.unstored = 0  # events that the store has not answered for yet
+        self.awaited = 0  # answers that will need this room, whether it has members by then or not
+        self._cursors: dict[str, int] = {}  # how far members have read, of those who have read anything
         self._receipts: dict[str, int] = {}
         self._came: dict[str, None] = {}
         self._went: dict[str, None] = {}
@@ -76,10 +79,12 @@ class Room:
         """The ``seq`` of the newest event of the log; 0 in a new room."""
         return self.channel.ring.head_seq
 
-    def enter(self, user: str) -> None:
-        """Counts one more connection of ``user``; the first one is announced."""
+    def enter(self, user: str, cursor: int = 0) -> None:
+        """Counts one more connection of ``user``, who has read up to ``cursor``; announces the first one."""
         connections = self.members.get(user, 0)
         self.members[user] = connections + 1
+        if cursor > self._cursors.get(user, 0):
+            self._cursors[user] = min(cursor, self.head)
         if connections == 0:
             self._announce(user, self._came, self._went)
 
@@ -90,6 +95,7 @@ class Room:
             self.members[user] = connections - 1
         else:
             del self.members[user]
+            self._cursors.pop(user, None)
             self._announce(user, self._went, self._came)
 
     def _announce(self, user: str, side: dict[str, None], other: dict[str, None]) -> None:
@@ -107,19 +113,21 @@ class Room:
 
     def _publish_presence(self) -> None:
         self._presence_due = False
-        came, went, receipts = list(self._came), list(self._went), dict(self._receipts)
+        came, went = list(self._came), list(self._went)
+        most = self._hub.settings.presence_names
+        receipts = dict(islice(self._receipts.items(), most))
         self._came.clear()
         self._went.clear()
         self._receipts.clear()
         if not self.members or not (came or went or receipts):
             return
         self._presence_at = self._hub.clock()
-        most = self._hub.settings.presence_names
-        large = len(self.members) > most or len(came) + len(went) > most
+        small = len(self.members) <= most
         if came or went:
-            names: tuple[list[str], list[str]] = ([], []) if large else (came, went)
+            named = small and len(came) + len(went) <= most
+            names: tuple[list[str], list[str]] = (came, went) if named else ([], [])
             self.channel.announce(encode_presence(self.name, *names, len(self.members)))
-        if receipts and not large:
+        if receipts and small:
             self.channel.announce(encode_receipts(self.name, receipts))
 
     def post(
@@ -131,23 +139,36 @@ class Room:
         """
 
         def on_stored(stored: Stored | WireError) -> None:
-            self.unstored -= 1
             if isinstance(stored, Stored) and stored.body is not None:
                 writer_id = hidden_from.writer.id if hidden_from is not None else 0
                 self.channel.publish(Event(stored.seq, stored.body, hidden_from=writer_id), hidden_from)
+                self._move_along(draft.author, stored.seq)
             done(stored)
+            self.awaited -= 1
             if not self.members:
                 self._hub.retire(self)
 
-        self.unstored += 1
+        self.awaited += 1
         self.log.append(draft, on_stored)
 
+    # What members have read
+
+    def cursor(self, user: str) -> int:
+        """The ``seq`` up to which a member has read."""
+        return self._cursors.get(user, 0)
+
     def acknowledge(self, user: str, seq: int) -> None:
-        """Remembers how far the user has read, and tells the room with the next announcement."""
-        if seq > self._receipts.get(user, 0):
-            self._receipts[user] = seq
+        """Remembers how far a member has read, never less; tells the room with the next announcement."""
+        if seq > self._cursors.get(user, 0):
+            self._cursors[user] = self._receipts[user] = seq
             self._hub.mark(user, self.name, seq)
             self._announce_soon()
+
+    def _move_along(self, author: str, seq: int) -> None:
+        """Who has read everything up to an own event has nothing new to read. Others need not be told."""
+        if self._cursors.get(author, 0) == seq - 1 and author in self.members:
+            self._cursors[author] = seq
+            self._hub.mark(author, self.name, seq)
 
     def typing(self, author: str, subscription: Subscription) -> None:
         """Tells the others that ``author`` is writing."""
@@ -213,7 +234,10 @@ class Hub:
         return self.settings.ring_bytes if own is None else own
 
     def open(self, name: str, done: Callable[[Room | WireError], None]) -> None:
-        """The room, from the store where it isn't in use; a new one where there is none."""
+        """The room, from the store where it isn't in use; a new one where there is none.
+
+        ``done`` has it for that moment: a room without members may be let go of right after it.
+        """
         room = self.rooms.get(name)
         if room is not None:
             done(room)
@@ -224,13 +248,18 @@ class Hub:
             self.store.open(name, partial(self._on_open, name))
 
     def _on_open(self, name: str, log: RoomLog | WireError) -> None:
-        opened: Room | WireError = log if isinstance(log, WireError) else Room(self, log)
-        if isinstance(opened, Room):
-            self.rooms[name] = opened
-        for done in self._opening.pop(name):
-            done(opened)
-        if isinstance(opened, Room) and not opened.members:
-            self.retire(opened)
+        waiting = self._opening.pop(name)
+        if isinstance(log, WireError):
+            for done in waiting:
+                done(log)
+            return
+        room = self.rooms[name] = Room(self, log)
+        # The first one may leave again before the next one comes in.
+        room.awaited += 1
+        for done in waiting:
+            done(room)
+        room.awaited -= 1
+        self.retire(room)
 
     def find(self, name: str, done: Callable[[Room | WireError], None]) -> None:
         """As ``open``, but a room in which there is nothing and nobody is ``no_such_room``."""
@@ -245,9 +274,15 @@ class Hub:
         self.open(name, on_open)
 
     def enter(
-        self, room: Room, writer: Writer, user: str, after: int | None, epoch: str | None
+        self,
+        room: Room,
+        writer: Writer,
+        user: str,
+        after: int | None,
+        epoch: str | None,
+        read_up_to: int = 0,
     ) -> Membership:
-        """Makes the user a member, and starts a cursor behind ``after``.
+        """Makes the user a member, and starts a cursor behind ``after``. MUST be called as ``open`` answers.
 
         When ``epoch`` is not the log's, ``after`` means nothing any more and everything that is held comes.
         Raises WireError when ``after`` lies in the future.
@@ -262,10 +297,9 @@ class Hub:
                 "or send the epoch that it belongs to",
                 field="after",
             )
-        self.rooms[room.name] = room
         self._empty.pop(room.name, None)
         subscription = writer.subscribe(room.channel, after)
-        room.enter(user)
+        room.enter(user, read_up_to)
         return Membership(room, subscription, reset)
 
     def leave(self, membership: Membership, user: str) -> None:
@@ -276,7 +310,7 @@ class Hub:
 
     def retire(self, room: Room) -> None:
         """Lets go of a room without members, but not at once if there is anything in it."""
-        if room.members or room.unstored or self.rooms.get(room.name) is not room:
+        if room.members or room.awaited or self.rooms.get(room.name) is not room:
             return
         if room.head == 0:
             del self.rooms[room.name]
@@ -293,7 +327,7 @@ class Hub:
         """Has the store remember how far a user has read; many marks are stored together."""
         if not self._marks:
             self.call_later(self.settings.presence_interval_s, self.store_marks)
-        self._marks[user, room] = seq
+        self._marks[user, room] = max(seq, self._marks.get((user, room), 0))
 
     def store_marks(self) -> None:
         """Hands the store what it has not been told yet."""
@@ -310,19 +344,25 @@ class Hub:
             if isinstance(stored, WireError):
                 done(stored)
                 return
-            fresh = {room: seq for room in rooms if (seq := self._marks.get((user, room))) is not None}
-            done({**stored, **fresh})
+            known = {room: max(stored.get(room, 0), self._marks.get((user, room), 0)) for room in rooms}
+            done({room: seq for room, seq in known.items() if seq})
 
-        self.store.marks(user, rooms, on_read)
+        if rooms:
+            self.store.marks(user, rooms, on_read)
+        else:
+            done({})
 
-    def rename(self, rooms: list[Room], old: str, new: str) -> None:
-        """Lets a member of ``rooms`` go on under another name. Raises WireError when somebody else has it."""
+    def rename(self, rooms: list[Room], old: str, new: str, marks: Mapping[str, int]) -> None:
+        """Lets a member of ``rooms`` go on under another name, which has read them up to ``marks``.
+
+        Raises WireError when somebody else has the name.
+        """
         if new.casefold() != old.casefold():
             self.claim_name(new)
             self.release_name(old)
         for room in rooms:
             room.exit(old)
-            room.enter(new)
+            room.enter(new, marks.get(room.name, 0))
 
     def set_ring_bytes(self, ring_bytes: int) -> None:
         """Changes every room's limit at once."""

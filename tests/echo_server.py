@@ -30,7 +30,7 @@ class EchoHandler:
     def on_settled(self) -> None:
         """Nothing was kept back."""
 
-    def on_oversize(self, limit: int) -> None:
+    def on_oversize(self, limit: int, start: bytes) -> None:
         raise AssertionError("WebSocket messages that are too long end the connection")
 
     def on_eof(self) -> None:

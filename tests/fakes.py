@@ -275,8 +275,8 @@ class RecordingHandler:
     def on_settled(self) -> None:
         """Nothing was kept back."""
 
-    def on_oversize(self, limit: int) -> None:
-        self._record("oversize", limit)
+    def on_oversize(self, limit: int, start: bytes) -> None:
+        self._record("oversize", limit, start)
 
     def on_eof(self) -> None:
         self._record("eof")

@@ -17,7 +17,7 @@ from fastchat.connection import Connection, LineConnection, WebSocketConnection
 from fastchat.messages import Reply, dumps, encode_lagged
 from fastchat.rooms import Hub, RoomSettings
 from fastchat.session import Limits, Session
-from fastchat.store import MemoryStore
+from fastchat.store import MemoryStore, Store
 from tests.fakes import FakeLoop, FakeTransport
 
 Document = dict[str, Any]
@@ -25,7 +25,7 @@ STARTED_AT_MS = 1_700_000_000_000
 
 
 class Party:
-    """One chat on memory rooms."""
+    """One chat, on memory rooms unless another store is given."""
 
     def __init__(
         self,
@@ -34,13 +34,20 @@ class Party:
         rooms: RoomSettings | None = None,
         watermarks: tuple[int, int] = (65536, 32768),
         banner_after_s: float = 1.0,
+        store: Store | None = None,
     ) -> None:
         self.loop = FakeLoop()
         self.limits = limits or Limits(messages_per_s=0)
         fanout = Fanout(self.loop.call_soon, self.loop.time, encode_lagged)
         settings = rooms or RoomSettings()
         self.chat = Chat(
-            hub=Hub(fanout, MemoryStore(), settings, clock=self.loop.time, call_later=self.loop.call_later),
+            hub=Hub(
+                fanout,
+                store or MemoryStore(),
+                settings,
+                clock=self.loop.time,
+                call_later=self.loop.call_later,
+            ),
             profiles=Profiles(watermarks, watermarks),
             limits=self.limits,
             census=Census(0, 0),
@@ -119,6 +126,9 @@ class Program(asyncio.BaseProtocol):
 
     def on_writable(self) -> None:
         """A program without a connection has nobody to stop from talking."""
+
+    def on_unblocked(self) -> None:
+        """As ``on_writable``."""
 
     # The client
 

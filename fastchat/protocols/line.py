@@ -10,6 +10,7 @@ from fastchat.protocols.stream import Handler
 
 _NEWLINE = b"\n"
 _CARRIAGE_RETURN = 13
+_START_BYTES = 16  # of a line that is too long: enough to tell what it is
 
 # There is no ping in this protocol: the kernel finds out within two minutes that a peer is gone.
 _TCP_OPTIONS = (
@@ -121,7 +122,7 @@ class LineProtocol(StreamProtocol):
                 if newline > start and data[newline - 1] == _CARRIAGE_RETURN:
                     newline -= 1
                 if newline - start > limit:
-                    self._handler.on_oversize(limit)
+                    self._handler.on_oversize(limit, data[start : start + _START_BYTES])
                 else:
                     on_message(data[start:newline], True)
                 if self._state != OPEN:
@@ -135,7 +136,7 @@ class LineProtocol(StreamProtocol):
         if end > start and data[end - 1] == _CARRIAGE_RETURN:
             end -= 1
         if end - start > self._listener.max_line_bytes:
-            self._handler.on_oversize(self._listener.max_line_bytes)
+            self._handler.on_oversize(self._listener.max_line_bytes, data[start : start + _START_BYTES])
         else:
             self._handler.on_message(data[start:end], True)
 
@@ -149,7 +150,7 @@ class LineProtocol(StreamProtocol):
                 return at
             assert self._handler is not None
             self._skipping = True
-            self._handler.on_oversize(limit)
+            self._handler.on_oversize(limit, data[at : at + _START_BYTES])
         return len(data)
 
     def _go_on(self) -> None:

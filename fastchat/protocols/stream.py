@@ -20,8 +20,11 @@ class Handler(typing.Protocol):
     def on_settled(self) -> None:
         """Everything that one read brought has been handed over, as far as reading was not paused."""
 
-    def on_oversize(self, limit: int) -> None:
-        """Lines only: a line longer than `limit` bytes is being skipped up to its newline. Once for each."""
+    def on_oversize(self, limit: int, start: bytes) -> None:
+        """Lines only: a line longer than `limit` bytes is being skipped up to its newline. Once for each.
+
+        `start` is its first few bytes, at least one.
+        """
 
     def on_eof(self) -> None:
         """Lines only: the client will send no more, but still reads (`printf ... | nc -N`).

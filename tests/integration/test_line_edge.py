@@ -24,7 +24,7 @@ class Answering(RecordingHandler):
     def on_settled(self) -> None:
         """Nothing was kept back."""
 
-    def on_oversize(self, limit: int) -> None:
+    def on_oversize(self, limit: int, start: bytes) -> None:
         self.stream.transport.write(b"over %d\n" % limit)
 
     def on_eof(self) -> None:

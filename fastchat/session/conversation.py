@@ -1,0 +1,83 @@
+"""What commands need of their session: who it is, where it is, and how it answers. Pure."""
+
+from collections.abc import Callable
+from secrets import token_hex
+from typing import Any
+
+from fastchat.messages import Code, Command, WireError, error_reply
+from fastchat.rooms import Hub, Membership
+from fastchat.session.interface import Limits, Peer, State
+from fastchat.session.turns import Turns
+
+
+class Conversation(Turns):
+    """One client: its name, its rooms, and the answers that it gets."""
+
+    __slots__ = ("hub", "id", "limits", "memberships", "peer", "server", "state", "user")
+
+    def __init__(self, hub: Hub, peer: Peer, limits: Limits, server: str) -> None:
+        super().__init__()
+        self.hub = hub
+        self.peer = peer
+        self.limits = limits
+        self.server = server
+        self.id = token_hex(8)
+        self.memberships: dict[str, Membership] = {}
+        self.state = State.NEW
+        self.user = ""
+
+    def on_unblocked(self) -> None:
+        """Has the client read from again."""
+        if self.state is not State.CLOSED:
+            self.peer.on_unblocked()
+
+    def membership(self, name: str) -> Membership:
+        """The room's, if the client is in it. Raises WireError."""
+        membership = self.memberships.get(name)
+        if membership is None:
+            raise WireError(Code.NOT_JOINED, f"you are not in room {name}; join it first", field="room")
+        return membership
+
+    def reply(self, command: Command, kind: str, **fields: Any) -> None:
+        """Answers a command, unless the connection is over."""
+        if self.state is State.CLOSED:
+            return
+        reply = {"type": kind, **fields}
+        if (ref := command.get("ref")) is not None:
+            reply["ref"] = ref
+        self.peer.reply(reply)
+
+    def refuse(self, error: WireError, ref: str | int | None = None, room: str | None = None) -> None:
+        """Answers with an ``error``, unless the connection is over.
+
+        ``room`` tells which one it is about, where the command names several.
+        """
+        if self.state is not State.CLOSED:
+            self.peer.reply(error_reply(error, ref, room))
+
+    def ask(
+        self,
+        command: Command,
+        question: Callable[[Callable[[Any], None]], None],
+        answer: Callable[[Any], None],
+        room: str | None = None,
+    ) -> None:
+        """Asks the store, and has ``answer`` do what follows; the next commands wait until then.
+
+        ``answer`` is not called when the store has failed, or the connection is over by then. It may raise
+        WireError; ``room`` is as for ``refuse``. ``question`` MUST call what it is given exactly once.
+        """
+
+        def on_result(result: Any) -> None:
+            try:
+                if isinstance(result, WireError):
+                    self.refuse(result, command.get("ref"), room)
+                elif self.state is State.READY:
+                    answer(result)
+            except WireError as error:
+                self.refuse(error, command.get("ref"), room)
+            finally:
+                self.go_on()
+
+        self.wait()
+        question(on_result)

@@ -1,0 +1,44 @@
+"""What a session needs to know: its limits, its connection, its states. Pure: no sockets, clock or await."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from fastchat._fanout import Writer
+from fastchat.messages import Reply
+
+
+@dataclass(slots=True)
+class Limits:
+    """What one connection may do; 0 means no limit for rate, rooms and text."""
+
+    messages_per_s: float = 10.0
+    burst: int = 100
+    rooms_per_connection: int = 100
+    text_bytes: int = 4096
+    command_bytes: int = 65536
+    history_page: int = 100
+
+
+class Peer(Protocol):
+    """The connection, as its session sees it."""
+
+    writer: Writer
+
+    @property
+    def echo(self) -> bool:
+        """Whether the client wants its own messages back as events."""
+
+    def reply(self, reply: Reply) -> None:
+        """Sends a reply or an event to this client alone."""
+
+    def on_unblocked(self) -> None:
+        """The session takes commands again (see ``Turns.blocked``), or has nothing left to answer."""
+
+
+class State(Enum):
+    """Where a session is: before its ``hello``, chatting, or over."""
+
+    NEW = "new"
+    READY = "ready"
+    CLOSED = "closed"

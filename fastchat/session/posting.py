@@ -1,0 +1,92 @@
+"""Commands that add to a room: send, edit, delete, react, ack, typing. Pure: no sockets, clock or await."""
+
+from functools import partial
+from typing import Any
+
+import orjson
+
+from fastchat.messages import Code, Command, WireError
+from fastchat.session.conversation import Conversation
+from fastchat.session.interface import Limits
+from fastchat.store import Draft, Kind, Stored
+
+
+def send(session: Conversation, command: Command, wall_ms: int) -> None:
+    """Says something."""
+    _post(session, command, wall_ms, Kind.MESSAGE, _content(command, session.limits))
+
+
+def edit(session: Conversation, command: Command, wall_ms: int) -> None:
+    """Says it otherwise."""
+    _post(session, command, wall_ms, Kind.EDITED, _content(command, session.limits))
+
+
+def delete(session: Conversation, command: Command, wall_ms: int) -> None:
+    """Takes back what was said."""
+    _post(session, command, wall_ms, Kind.DELETED, {})
+
+
+def react(session: Conversation, command: Command, wall_ms: int) -> None:
+    """Puts a sign to what was said, or takes it away."""
+    fields = {"reaction": command["reaction"]}
+    if command.get("remove"):
+        fields["remove"] = True
+    _post(session, command, wall_ms, Kind.REACTED, fields)
+
+
+def _post(session: Conversation, command: Command, wall_ms: int, kind: Kind, fields: dict[str, Any]) -> None:
+    """Has an event stored; it is answered when the store has answered."""
+    membership = session.membership(command["room"])
+    draft = Draft(kind, session.user, wall_ms, fields, command.get("id"), command.get("seq"))
+    hidden_from = None if session.peer.echo else membership.subscription
+    session.begin_storing()
+    membership.room.post(draft, hidden_from, partial(_on_stored, session, command))
+
+
+def _on_stored(session: Conversation, command: Command, stored: Stored | WireError) -> None:
+    if isinstance(stored, WireError):
+        session.refuse(stored, command.get("ref"))
+    else:
+        sent: dict[str, Any] = {"room": command["room"], "seq": stored.seq, "at": stored.at_ms}
+        if "id" in command:
+            sent["id"] = command["id"]
+        if stored.body is None:
+            sent["repeated"] = True
+        session.reply(command, "sent", **sent)
+    session.end_storing()
+
+
+def _content(command: Command, limits: Limits) -> dict[str, Any]:
+    """The text, and the data if there is any. Raises WireError where one is too large."""
+    text, data = command["text"], command.get("data")
+    limit = limits.text_bytes
+    # A character is at most four bytes: most texts need no encoding to be known short enough.
+    if limit and len(text) * 4 > limit and len(text.encode()) > limit:
+        raise WireError(
+            Code.TOO_LARGE, f"text is {len(text.encode())} bytes long; {limit} are allowed", field="text"
+        )
+    if data is None:
+        return {"text": text}
+    try:
+        size = len(orjson.dumps({"data": data})) - len('{"data":}')
+    except orjson.JSONEncodeError:  # it reads objects that are nested more deeply than it writes
+        raise WireError(Code.BAD_FIELD, "data is nested too deeply", field="data") from None
+    if limit and size > limit:
+        raise WireError(Code.TOO_LARGE, f"data is over {limit} bytes long as JSON", field="data")
+    return {"text": text, "data": data}
+
+
+def ack(session: Conversation, command: Command, wall_ms: int) -> None:
+    """Tells how far the user has read. There is no answer, but the room's ``receipt``."""
+    room = session.membership(command["room"]).room
+    if command["seq"] > room.head:
+        raise WireError(
+            Code.BAD_FIELD, f"seq is {command['seq']} but the newest event has {room.head}", field="seq"
+        )
+    room.acknowledge(session.user, command["seq"])
+
+
+def typing(session: Conversation, command: Command, wall_ms: int) -> None:
+    """Tells the others that a message is being written. There is no answer."""
+    membership = session.membership(command["room"])
+    membership.room.typing(session.user, membership.subscription)

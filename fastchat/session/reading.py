@@ -1,0 +1,104 @@
+"""Commands that ask: members, rooms, history, search, ping. Pure: no sockets, clock or await."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import orjson
+
+from fastchat.messages import Code, Command, WireError
+from fastchat.rooms import Room
+from fastchat.session.conversation import Conversation
+from fastchat.store import Page
+
+MEMBERS_MAX = 1000
+ROOMS_MAX = 500
+
+
+def members(session: Conversation, command: Command, wall_ms: int) -> None:
+    """Who is in a room."""
+
+    def answer(room: Room) -> None:
+        names = sorted(room.members, key=str.casefold)[:MEMBERS_MAX]
+        session.reply(command, "members", room=room.name, members=names, count=len(room.members))
+
+    session.ask(command, partial(session.hub.find, command["room"]), answer)
+
+
+def rooms(session: Conversation, command: Command, wall_ms: int) -> None:
+    """Which rooms are in use, and how much there is to read in one's own."""
+    largest = sorted(session.hub.rooms.values(), key=lambda room: (-len(room.members), room.name))
+    entries = [_room_entry(session, room) for room in largest[:ROOMS_MAX]]
+    session.reply(command, "rooms", rooms=entries, count=len(largest))
+
+
+def _room_entry(session: Conversation, room: Room) -> dict[str, Any]:
+    entry = {"room": room.name, "members": len(room.members), "head": room.head, "joined": False}
+    if room.name in session.memberships:
+        cursor = room.cursor(session.user)
+        entry |= {"joined": True, "cursor": cursor, "unread": room.head - cursor}
+    return entry
+
+
+def history(session: Conversation, command: Command, wall_ms: int) -> None:
+    """A page of a room's messages, as they are now."""
+    if "before" in command and "after" in command:
+        raise WireError(Code.BAD_FIELD, "before cannot be used together with after", field="before")
+
+    def read(done: Callable[[tuple[Room, Page] | WireError], None]) -> None:
+        session.hub.find(command["room"], partial(on_room, done))
+
+    def on_room(done: Callable[[tuple[Room, Page] | WireError], None], room: Room | WireError) -> None:
+        if isinstance(room, WireError):
+            done(room)
+            return
+        low, high = command.get("after", -1), command.get("before", room.head + 1)
+        room.log.read(
+            low,
+            high,
+            _page_size(session, command),
+            "after" not in command,
+            lambda page: done(page if isinstance(page, WireError) else (room, page)),
+        )
+
+    def answer(found: tuple[Room, Page]) -> None:
+        room, page = found
+        messages = [orjson.Fragment(body) for body in page.bodies]
+        session.reply(
+            command, "history", room=room.name, messages=messages, more=page.more, first=room.log.first
+        )
+
+    session.ask(command, read, answer)
+
+
+def search(session: Conversation, command: Command, wall_ms: int) -> None:
+    """Messages that contain all words, out of the rooms that the client is in."""
+    if not command["query"].split():
+        raise WireError(Code.BAD_FIELD, "query must contain a word", field="query")
+    if "room" in command:
+        session.membership(command["room"])
+    where = [command["room"]] if "room" in command else list(session.memberships)
+    find = partial(
+        session.hub.store.search,
+        where,
+        command["query"],
+        command.get("before"),
+        _page_size(session, command),
+    )
+
+    def answer(page: Page) -> None:
+        messages = [orjson.Fragment(body) for body in page.bodies]
+        session.reply(command, "found", messages=messages, more=page.more)
+
+    session.ask(command, find, answer)
+
+
+def _page_size(session: Conversation, command: Command) -> int:
+    most = session.limits.history_page
+    wanted: int = command.get("limit", most)
+    return min(wanted, most)
+
+
+def ping(session: Conversation, command: Command, wall_ms: int) -> None:
+    """Is answered at once."""
+    session.reply(command, "pong", at=wall_ms)

@@ -1,0 +1,117 @@
+"""A session: which commands are carried out, and what they cost. Pure: no sockets, clock or await."""
+
+from collections.abc import Callable
+from functools import partial
+
+from fastchat.messages import Code, Command, WireError, check_command
+from fastchat.rate import TokenBucket
+from fastchat.rooms import Hub
+from fastchat.session import entering, posting, reading
+from fastchat.session.conversation import Conversation
+from fastchat.session.interface import Limits, Peer, State
+
+Handler = Callable[[Conversation, Command, int], None]
+
+ANY_TIME = (State.NEW, State.READY)
+ONCE_WELCOME = (State.READY,)
+
+COMMAND_TABLE: dict[str, tuple[tuple[State, ...], bool, Handler]] = {
+    # type: (states in which it is allowed, whether it counts towards the rate limit, what carries it out)
+    "hello": (ANY_TIME, True, entering.hello),
+    "join": (ONCE_WELCOME, True, entering.join),
+    "leave": (ONCE_WELCOME, True, entering.leave),
+    "send": (ONCE_WELCOME, True, posting.send),
+    "edit": (ONCE_WELCOME, True, posting.edit),
+    "delete": (ONCE_WELCOME, True, posting.delete),
+    "react": (ONCE_WELCOME, True, posting.react),
+    "ack": (ONCE_WELCOME, True, posting.ack),
+    "search": (ONCE_WELCOME, True, reading.search),
+    "members": (ONCE_WELCOME, True, reading.members),
+    "rooms": (ONCE_WELCOME, True, reading.rooms),
+    "history": (ONCE_WELCOME, True, reading.history),
+    "typing": (ONCE_WELCOME, True, posting.typing),
+    "ping": (ANY_TIME, False, reading.ping),
+}
+
+BESIDE_STORING = ("send", "edit", "delete", "react", "typing", "ping")
+"""Commands that need not wait until the store has answered for what the connection sent before."""
+
+
+class Session(Conversation):
+    """Carries out one client's commands.
+
+    ``now`` is in seconds of a monotonic clock, ``wall_ms`` in milliseconds since 1970.
+    """
+
+    __slots__ = ("_bucket",)
+
+    def __init__(self, hub: Hub, peer: Peer, limits: Limits, server: str, now: float) -> None:
+        super().__init__(hub, peer, limits, server)
+        self._bucket = TokenBucket(limits.messages_per_s, limits.burst, now)
+
+    def receive(self, command: Command, now: float, wall_ms: int) -> None:
+        """Carries out one command and answers it; whatever is wrong with it becomes an ``error`` reply."""
+        if self.state is State.CLOSED:
+            return
+        if self.must_wait(beside_storing=command.get("type") in BESIDE_STORING):
+            self.keep(partial(self.receive, command, now, wall_ms))
+            return
+        try:
+            handler = self._admit(command, now)
+            handler(self, command, wall_ms)
+        except WireError as error:
+            self.refuse(error, command.get("ref"))
+
+    def reject(self, error: WireError, now: float) -> None:
+        """Answers what could not be read as a command; it costs as much as one."""
+        try:
+            self._charge(now)
+        except WireError as limited:
+            error = limited
+        self.refuse(error)
+
+    def _admit(self, command: Command, now: float) -> Handler:
+        """What carries out the command. Raises WireError where it is wrong, not welcome or too early."""
+        try:
+            check_command(command)
+            kind = command["type"]
+            states, costs, handler = COMMAND_TABLE[kind]
+            if self.state not in states:
+                raise WireError(
+                    Code.NOT_WELCOME, f'say hello before {kind}, like {{"type":"hello","user":"alice"}}'
+                )
+        except WireError:
+            self._charge(now)
+            raise
+        if costs:
+            self._charge(now)
+        return handler
+
+    def _charge(self, now: float) -> None:
+        if (wait_s := self._bucket.take(now)) > 0:
+            raise WireError(
+                Code.RATE_LIMITED,
+                f"more than {self.limits.messages_per_s:g} commands a second; wait and send it again",
+                retry_after_ms=int(wait_s * 1000) + 1,
+            )
+
+    def wait_s(self, now: float, commands: int = 1) -> float:
+        """The seconds after which so many commands will not be refused for coming too fast."""
+        return self._bucket.wait_s(now, commands)
+
+    def cursors(self) -> dict[str, int]:
+        """By room, the ``seq`` up to which this connection was served: the ``after`` to return with."""
+        return {name: membership.subscription.seq for name, membership in self.memberships.items()}
+
+    def close(self) -> None:
+        """Leaves everything; for the others it is as if the user had left. May be called again.
+
+        What the store was given is stored all the same; nobody is answered any more.
+        """
+        if self.state is State.READY:
+            for membership in self.memberships.values():
+                self.hub.leave(membership, self.user)
+            self.memberships.clear()
+            self.hub.release_name(self.user)
+        self.forget_kept()
+        self.state = State.CLOSED
