@@ -547,6 +547,8 @@ cdef class Fanout:
                 ring = channel.ring  # it holds what the source has let go of
         if subscription.seq + 1 < ring.first_seq:
             notice = self.lag(subscription, ring.first_seq - 1)
+            if subscription.seq == ring.head_seq:
+                return notice  # nothing is held
             budget_bytes -= PyBytes_GET_SIZE(notice)
         span = self.span(
             subscription, ring, subscription.seq, budget_bytes, subscription.hidden > subscription.seq, &end

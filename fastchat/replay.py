@@ -101,5 +101,5 @@ class Replay:
 
 
 def published(channel: Channel, block: Block) -> Sequence[bytes]:
-    """Without what the store is ahead of the room: that has been committed, but is published a moment later."""
+    """Without what the store is ahead of the room: it is committed, and will be published in a moment."""
     return block.bodies[: max(0, channel.ring.head_seq + 1 - block.first)]

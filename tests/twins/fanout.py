@@ -10,20 +10,23 @@ from typing import Any
 from tests.twins.ring import Event, Profile, Ring
 
 VISITS_PER_LOOK = 8
+EPHEMERAL_BYTES = 16384
 
 
 class Subscription:
     def __init__(self, channel: "Channel", writer: "Writer", after: int | None) -> None:
+        if after is not None and not 0 <= after <= channel.ring.head_seq:
+            raise ValueError("after is out of range")
         self.channel = channel
         self.writer = writer
         self.seq = channel.ring.head_seq if after is None else after
-        # What is asked for may be gone: then it stands before everything that is held.
-        in_ring = self.seq + 1 >= channel.ring.first_seq
-        self.position = channel.ring.position_after(self.seq) if in_ring else -1
+        self.ephemeral_seq = channel.ephemeral.head_seq
 
     @property
     def behind(self) -> bool:
-        return self.position != self.channel.ring.head
+        if self.seq != self.channel.ring.head_seq:
+            return self not in self.channel.waiting
+        return self.ephemeral_seq != self.channel.ephemeral.head_seq
 
     def cancel(self) -> None:
         if self in self.channel.subscriptions:
@@ -32,10 +35,13 @@ class Subscription:
 
 
 class Channel:
-    def __init__(self, name: str, fanout: "Fanout", ring: Ring) -> None:
+    def __init__(self, name: str, fanout: "Fanout", ring: Ring, ephemeral: Ring) -> None:
         self.name = name
         self.fanout = fanout
         self.ring = ring
+        self.ephemeral = ephemeral
+        self.source: Any = None
+        self.waiting: list[Subscription] = []
         self.subscriptions: list[Subscription] = []
         self.next_index = 0
         self.unvisited = 0
@@ -44,13 +50,28 @@ class Channel:
         return len(self.subscriptions)
 
     def publish(self, event: Event, hidden_from: Subscription | None = None) -> None:
-        self.ring.append(event)
+        self.deliver(self.ring, event)
+
+    def announce(self, body: bytes, hidden_from: Subscription | None = None) -> None:
+        writer_id = 0 if hidden_from is None else hidden_from.writer.id
+        self.deliver(self.ephemeral, Event(self.ephemeral.head_seq + 1, body, hidden_from=writer_id))
+
+    def deliver(self, ring: Ring, event: Event) -> None:
+        ring.append(event)
         self.fanout.events += 1
         self.unvisited = len(self.subscriptions)
         self.fanout.queue_channel(self)
 
+    def wake(self, after: int = 0, before: int = 1 << 63) -> None:
+        woken = [waiting for waiting in self.waiting if after <= waiting.seq < before]
+        self.waiting = [waiting for waiting in self.waiting if waiting not in woken]
+        for subscription in woken:
+            self.fanout.queue_writer(subscription.writer)
+
     def remove(self, subscription: Subscription) -> None:
         """The last one takes the free place, so everyone is looked at again."""
+        if subscription in self.waiting:
+            self.waiting.remove(subscription)
         last = self.subscriptions.pop()
         if last is not subscription:
             self.subscriptions[self.subscriptions.index(subscription)] = last
@@ -109,12 +130,14 @@ class Writer:
         channel.subscriptions.append(subscription)
         channel.unvisited += 1
         self.subscriptions.append(subscription)
-        if subscription.behind:
+        if subscription.seq != channel.ring.head_seq:
             self.fanout.queue_writer(self)
         return subscription
 
     def flush(self) -> None:
         self.fanout.serve(self)
+        if self.fanout.rings:
+            self.fanout.schedule()
 
     def settle(self) -> None:
         if self.replies and not any(subscription.behind for subscription in self.subscriptions):
@@ -152,14 +175,13 @@ class Fanout:
         self.stalled: set[Writer] = set()
         self.behind: deque[Writer] = deque()
         self.busy: deque[Channel] = deque()
-        self.rings: list[Ring] = []
+        self.rings: set[Ring] = set()
+        """Those that may keep spans."""
         self.scheduled = False
         self.error: Exception | None = None
 
     def channel(self, name: str, ring_bytes: int, head_seq: int = 0) -> Channel:
-        ring = Ring(ring_bytes, head_seq)
-        self.rings.append(ring)
-        return Channel(name, self, ring)
+        return Channel(name, self, Ring(ring_bytes, head_seq), Ring(EPHEMERAL_BYTES))
 
     def overdue(self, limit_s: float) -> list[Writer]:
         return [writer for writer in self.stalled if writer.paused_at < self.clock() - limit_s]
@@ -191,6 +213,7 @@ class Fanout:
                 self.busy.rotate(-1)
         for ring in self.rings:
             ring.forget_spans()
+        self.rings.clear()
         self.sweep_time_s += self.clock() - start
         if self.behind or self.busy:
             self.schedule()
@@ -246,7 +269,7 @@ class Fanout:
             subscription = writer.subscriptions[writer.turn]
             if subscription.behind:
                 budget = writer.profile.high_water_bytes - sum(map(len, chunks))
-                if chunks and (budget <= 0 or (any_span and self.next_size(subscription) > budget)):
+                if chunks and (budget <= 0 or (any_span and not self.fits(subscription, budget))):
                     break
                 any_span = True
                 if span := self.take(subscription, budget):
@@ -259,33 +282,55 @@ class Fanout:
             writer.owner.on_writable()
         return any(subscription.behind for subscription in writer.subscriptions) and not writer.paused
 
-    def next_size(self, subscription: Subscription) -> int:
-        ring = subscription.channel.ring
-        position = max(subscription.position, ring.first)
-        if position == ring.head:
-            return 0
-        return len(subscription.writer.profile.encode(ring.at(position).body))
+    def fits(self, subscription: Subscription, budget_bytes: int) -> bool:
+        channel, encode = subscription.channel, subscription.writer.profile.encode
+        if subscription.seq != channel.ring.head_seq:
+            following = channel.ring.between(subscription.seq, subscription.seq + 2)
+        else:
+            following = channel.ephemeral.between(subscription.ephemeral_seq, 1 << 63)
+        return bool(following) and len(encode(following[0].body)) <= budget_bytes
 
     def take(self, subscription: Subscription, budget_bytes: int) -> bytes:
-        ring = subscription.channel.ring
-        writer = subscription.writer
-        notice = self.lag(subscription) if subscription.position < ring.first else b""
-        start = subscription.position
-        if start == ring.head:
-            return notice
-        hides = any(ring.at(position).hidden_from == writer.id for position in range(start, ring.head))
-        span, end = ring.cut(writer.profile, start, budget_bytes - len(notice), writer.id if hides else 0)
-        self.deliveries += end - start
-        subscription.position = end
-        subscription.seq = ring.at(end - 1).seq
-        return notice + span if notice else span
-
-    def lag(self, subscription: Subscription) -> bytes:
+        """The log's events, and in front of them what is ephemeral, if the reader gets to the head with that."""
         channel = subscription.channel
-        first_missed, last_missed = subscription.seq + 1, channel.ring.first_seq - 1
-        subscription.position = channel.ring.first
-        if last_missed < first_missed:
-            return b""
+        span = self.take_log(subscription, budget_bytes) if subscription.seq != channel.ring.head_seq else b""
+        budget_bytes -= len(span)
+        if subscription.seq != channel.ring.head_seq or not subscription.behind:
+            return span
+        if span and not self.fits(subscription, budget_bytes):
+            return span
+        after = max(subscription.ephemeral_seq, channel.ephemeral.first_seq - 1)
+        ephemeral, subscription.ephemeral_seq = self.cut(subscription, channel.ephemeral, after, budget_bytes)
+        return ephemeral + span
+
+    def take_log(self, subscription: Subscription, budget_bytes: int) -> bytes:
+        channel = subscription.channel
+        ring, notice = channel.ring, b""
+        if subscription.seq + 1 < ring.first_seq and channel.source is not None:
+            ring = channel.source.fetch(channel, subscription.seq)
+            if ring is None:
+                channel.waiting.append(subscription)
+                return b""
+            if not subscription.seq < ring.head_seq <= channel.ring.head_seq:
+                raise ValueError("the source is wrong")
+            ring = min(ring, channel.ring, key=lambda either: either.first_seq)
+        if subscription.seq + 1 < ring.first_seq:
+            notice = self.lag(subscription, ring.first_seq - 1)
+            if subscription.seq == ring.head_seq:
+                return notice
+        span, subscription.seq = self.cut(subscription, ring, subscription.seq, budget_bytes - len(notice))
+        return notice + span
+
+    def cut(self, subscription: Subscription, ring: Ring, after: int, budget_bytes: int) -> tuple[bytes, int]:
+        writer = subscription.writer
+        hides = any(event.hidden_from == writer.id for event in ring.between(after, 1 << 63))
+        span, end = ring.cut(writer.profile, after, budget_bytes, writer.id if hides else 0)
+        self.rings.add(ring)
+        self.deliveries += end - after
+        return span, end
+
+    def lag(self, subscription: Subscription, last_missed: int) -> bytes:
+        channel, first_missed = subscription.channel, subscription.seq + 1
         subscription.seq = last_missed
         self.lags += 1
         self.missed += last_missed - first_missed + 1

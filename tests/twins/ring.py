@@ -11,7 +11,6 @@ SPANS_KEPT = 8
 class Event:
     seq: int
     body: bytes
-    ephemeral: bool = field(default=False, kw_only=True)
     hidden_from: int = field(default=0, kw_only=True)
 
 
@@ -50,9 +49,7 @@ class Profile:
 class Ring:
     def __init__(self, limit_bytes: int, head_seq: int = 0) -> None:
         self.limit_bytes = limit_bytes
-        self.head_seq = head_seq
         self.first_seq = head_seq + 1
-        self.first = 0
         self.held: list[Event] = []
         self.spans: dict[tuple[Profile, int, int, int], bytes] = {}
 
@@ -60,39 +57,33 @@ class Ring:
         return len(self.held)
 
     @property
-    def head(self) -> int:
-        return self.first + len(self.held)
+    def head_seq(self) -> int:
+        return self.first_seq + len(self.held) - 1
 
     @property
     def size_bytes(self) -> int:
         return sum(len(event.body) + EVENT_OVERHEAD_BYTES for event in self.held)
 
-    def at(self, position: int) -> Event:
-        return self.held[position - self.first]
+    def between(self, after: int, before: int) -> list[Event]:
+        return [event for event in self.held if after < event.seq < before]
 
     def append(self, event: Event) -> None:
-        if event.seq != self.head_seq + (not event.ephemeral):
+        if event.seq != self.head_seq + 1:
             raise ValueError("a hole")
         self.held.append(event)
-        self.head_seq = event.seq
         self.forget_spans()
         self.set_limit(self.limit_bytes)
 
     def set_limit(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         while self.size_bytes > limit_bytes and len(self.held) > 1:
-            oldest = self.held.pop(0)
-            self.first += 1
-            if not oldest.ephemeral:
-                self.first_seq = oldest.seq + 1
-
-    def position_after(self, seq: int) -> int:
-        return next((p for p in range(self.first, self.head) if self.at(p).seq > seq), self.head)
+            self.held.pop(0)
+            self.first_seq += 1
 
     def events(
         self, after: int, before: int, limit: int, limit_bytes: int, newest: bool = False
     ) -> list[Event]:
-        between = [event for event in self.held if not event.ephemeral and after < event.seq < before]
+        between = self.between(after, before)
         if newest:
             between.reverse()
         count = sum(
@@ -103,30 +94,30 @@ class Ring:
         return chosen[::-1] if newest else chosen
 
     def cut(
-        self, profile: Profile, start: int, budget_bytes: int | None = None, hidden_from: int = 0
+        self, profile: Profile, after: int, budget_bytes: int | None = None, hidden_from: int = 0
     ) -> tuple[bytes, int]:
-        if not self.first <= start < self.head:
+        if not self.first_seq <= after + 1 <= self.head_seq:
             raise IndexError("not held")
         budget = profile.high_water_bytes if budget_bytes is None else budget_bytes
-        end = start + 1
-        while end < self.head and self._framed_size(profile, start, end + 1) <= budget:
+        end = after + 1
+        while end < self.head_seq and self._framed_size(profile, after, end + 1) <= budget:
             end += 1
         span = b"".join(
             profile.encode(event.body)
-            for event in map(self.at, range(start, end))
+            for event in self.between(after, end + 1)
             if not hidden_from or event.hidden_from != hidden_from
         )
         if hidden_from:
             return span, end
-        key = (profile, profile.high_water_bytes, start, end)
-        if key not in self.spans and (end == self.head or budget == profile.high_water_bytes):
+        key = (profile, profile.high_water_bytes, after, end)
+        if key not in self.spans and (end == self.head_seq or budget == profile.high_water_bytes):
             if len(self.spans) == SPANS_KEPT:
                 self.forget_spans()
             self.spans[key] = span
         return self.spans.get(key, span), end
 
-    def _framed_size(self, profile: Profile, start: int, end: int) -> int:
-        return sum(len(profile.encode(self.at(position).body)) for position in range(start, end))
+    def _framed_size(self, profile: Profile, after: int, end: int) -> int:
+        return sum(len(profile.encode(event.body)) for event in self.between(after, end + 1))
 
     def forget_spans(self) -> None:
         self.spans.clear()

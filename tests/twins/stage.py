@@ -109,23 +109,30 @@ class Stage:
             client.join(channel)
         return client
 
+    def event(self, channel: Any, seq: int, size: int = 0, hidden_from: int = 0) -> Any:
+        """The channel's event with this ``seq``, as ``say`` publishes it and a store keeps it."""
+        body = b"%s %d" % (channel.name.encode(), seq)
+        return self.implementation.ring.Event(seq, body.ljust(size, b"."), hidden_from=hidden_from)
+
     def say(self, channel: Any, size: int = 0, hidden_from: Any = None) -> bytes:
         """Publishes the channel's next event; returns what a client hears of it: its name and ``seq``."""
-        seq = channel.ring.head_seq + 1
-        heard = b"%s %d" % (channel.name.encode(), seq)
-        self._publish(channel, seq, heard.ljust(size, b"."), hidden_from, ephemeral=False)
-        return heard
+        writer_id = hidden_from.writer.id if hidden_from is not None else 0
+        event = self.event(channel, channel.ring.head_seq + 1, size, writer_id)
+        channel.publish(event, hidden_from)
+        return bytes(event.body.rstrip(b"."))
 
     def hint(self, channel: Any, size: int = 0, hidden_from: Any = None) -> bytes:
-        """Publishes an ephemeral event; returns what a client hears of it: name and position."""
-        heard = b"%s ~%d" % (channel.name.encode(), channel.ring.head)
-        self._publish(channel, channel.ring.head_seq, heard.ljust(size, b"."), hidden_from, ephemeral=True)
+        """Announces something ephemeral; returns what a client hears of it: name and number."""
+        heard = b"%s ~%d" % (channel.name.encode(), channel.ephemeral.head_seq + 1)
+        channel.announce(heard.ljust(size, b"."), hidden_from)
         return heard
 
-    def _publish(self, channel: Any, seq: int, body: bytes, hidden_from: Any, *, ephemeral: bool) -> None:
-        writer_id = hidden_from.writer.id if hidden_from is not None else 0
-        event = self.implementation.ring.Event(seq, body, ephemeral=ephemeral, hidden_from=writer_id)
-        channel.publish(event, hidden_from)
+    def block(self, channel: Any, first: int, last: int, size: int = 0) -> Any:
+        """A ring with these events of the channel's log: what a source gives."""
+        ring = self.implementation.ring.Ring(1 << 30, first - 1)
+        for seq in range(first, last + 1):
+            ring.append(self.event(channel, seq, size))
+        return ring
 
     def counters(self) -> dict[str, int]:
         """Those that are not 0."""

@@ -212,6 +212,23 @@ def test_events_and_spans_are_freed() -> None:
     assert with_event - without > 90_000, "the ring let it go, so everything did"
 
 
+def test_what_is_shared_outside_of_a_tick_is_let_go_with_the_next() -> None:
+    stage = Stage(COMPILED)
+    room = stage.channel()
+    client = stage.client()
+    stage.say(room)
+    stage.settle()
+    client.join(room, after=0)
+    stage.hint(room)
+    stage.turn()
+    client.join(room, after=0)
+    client.writer.flush()
+    span = client.transport.calls[-1][0]
+    client.transport.calls.clear()
+    assert stage.settle() == 1
+    assert gc.get_referrers(span) == []
+
+
 def test_a_fanout_is_freed_with_its_owner() -> None:
     class Owner:
         """Weakly referable, which the compiled classes are not."""

@@ -213,8 +213,9 @@ class SideBySide(RuleBasedStateMachine):
         for counter in (*COUNTERS, "sweep_time_s"):
             self.same(getattr(stage.fanout, counter) for stage in self.stages)
         for rooms in self.rooms.values():
-            for attribute in ("first", "head", "first_seq", "head_seq", "size_bytes", "limit_bytes"):
+            for attribute in ("first_seq", "head_seq", "size_bytes", "limit_bytes"):
                 self.same(getattr(room.ring, attribute) for room in rooms)
+                self.same(getattr(room.ephemeral, attribute) for room in rooms)
             self.same(len(room) for room in rooms)
         for member in self.members:
             for attribute in ("closed", "paused", "paused_at"):
@@ -224,7 +225,7 @@ class SideBySide(RuleBasedStateMachine):
             self.same((len(client.transport.sent), client.transport.buffered) for client in member.clients)
             self.same(client.writable for client in member.clients)
             for subscriptions in member.subscriptions.values():
-                self.same((subscription.seq, subscription.position) for subscription in subscriptions)
+                self.same((cursor.seq, cursor.ephemeral_seq) for cursor in subscriptions)
 
     def check_sizes(self, client: Client, writes: list[bytes]) -> None:
         """The transport is never given a second write, and none is larger than it has to be."""
@@ -273,8 +274,9 @@ class SideBySide(RuleBasedStateMachine):
         if member.clients[0].writer.paused:
             return
         for name, subscriptions in member.subscriptions.items():
-            ring = self.rooms[name][0].ring
-            assert (subscriptions[0].seq, subscriptions[0].position) == (ring.head_seq, ring.head)
+            room = self.rooms[name][0]
+            assert subscriptions[0].seq == room.ring.head_seq
+            assert subscriptions[0].ephemeral_seq == room.ephemeral.head_seq
 
     def teardown(self) -> None:
         """When everyone reads again, everyone gets to the head."""

@@ -227,35 +227,6 @@ def test_lagging_twice(stage: Stage) -> None:
     assert client.heard == [b"room 1", b"lagged room 2 2", b"room 3", b"lagged room 4 4", b"room 5"]
 
 
-def test_only_ephemeral_events_are_gone(stage: Stage) -> None:
-    room = stage.channel(ring_bytes=2 * EVENT_OVERHEAD_BYTES)
-    client = stage.client(room, room=0)
-    stage.say(room)
-    stage.settle()
-    for _ in range(5):
-        stage.hint(room)
-    said = stage.say(room)
-    client.transport.drain()
-    stage.settle()
-    assert client.heard == [b"room 1", said]
-    assert "lags" not in stage.counters()
-
-
-def test_ephemeral_events_do_not_count_as_missed(stage: Stage) -> None:
-    room = stage.channel(ring_bytes=EVENT_OVERHEAD_BYTES)
-    client = stage.client(room, room=0)
-    stage.say(room)
-    stage.settle()
-    stage.hint(room)
-    stage.say(room)
-    stage.hint(room)
-    stage.say(room)
-    hint = stage.hint(room)
-    client.transport.drain()
-    stage.settle()
-    assert client.heard == [b"room 1", b"lagged room 2 3", hint]
-
-
 def test_lagged_in_the_writers_own_framing(stage: Stage) -> None:
     room = stage.channel(ring_bytes=0)
     profile = stage.profile("websocket")
@@ -282,16 +253,6 @@ def test_subscribing_behind_an_event(stage: Stage, after: int) -> None:
     stage.settle()
     assert client.heard == [*said[after:], live]
     assert subscription.seq == 7
-
-
-def test_subscribing_behind_ephemeral_events(stage: Stage) -> None:
-    room = stage.channel()
-    heard = [stage.say(room), stage.hint(room), stage.say(room), stage.hint(room)]
-    clients = [stage.client() for _ in range(3)]
-    for after, client in enumerate(clients):
-        client.join(room, after)
-    stage.settle()
-    assert [client.heard for client in clients] == [heard, heard[2:], []]
 
 
 def test_subscribing_behind_what_is_gone(stage: Stage) -> None:
@@ -321,6 +282,18 @@ def test_subscribing_to_a_log_of_which_the_ring_has_nothing(stage: Stage) -> Non
     stage.say(room)
     stage.settle()
     assert client.heard == [b"lagged room 5 9", b"room 10"]
+
+
+@pytest.mark.parametrize("after", [-1, 4])
+def test_subscribing_where_there_is_nothing(stage: Stage, after: int) -> None:
+    room = stage.channel(head_seq=2)
+    stage.say(room)
+    client = stage.client()
+    with pytest.raises(ValueError, match="after"):
+        client.join(room, after)
+    assert len(room) == 0
+    stage.settle()
+    assert client.heard == []
 
 
 def test_subscribing_while_paused(stage: Stage) -> None:

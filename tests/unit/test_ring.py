@@ -19,12 +19,11 @@ def implementation(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-def filled(implementation: ModuleType, *bodies: bytes, limit_bytes: int = 1 << 30) -> Any:
-    """A ring with these bodies; those that begin with ``~`` are ephemeral."""
-    ring = implementation.Ring(limit_bytes)
+def filled(implementation: ModuleType, *bodies: bytes, limit_bytes: int = 1 << 30, head_seq: int = 0) -> Any:
+    """A ring with these bodies."""
+    ring = implementation.Ring(limit_bytes, head_seq)
     for body in bodies:
-        ephemeral = body.startswith(b"~")
-        ring.append(implementation.Event(ring.head_seq + (not ephemeral), body, ephemeral=ephemeral))
+        ring.append(implementation.Event(ring.head_seq + 1, body))
     return ring
 
 
@@ -36,42 +35,45 @@ def lines(implementation: ModuleType, high: int = 1000) -> Any:
     return implementation.Profile("lines", "lines", high, 0)
 
 
-# Events and positions
+# Events
 
 
 def test_an_event_keeps_what_it_was_made_of(implementation: ModuleType) -> None:
-    event = implementation.Event(7, b"body", ephemeral=True, hidden_from=3)
-    assert (event.seq, event.body, event.ephemeral, event.hidden_from) == (7, b"body", True, 3)
-    plain = implementation.Event(1, b"")
-    assert (plain.ephemeral, plain.hidden_from) == (False, 0)
+    event = implementation.Event(7, b"body", hidden_from=3)
+    assert (event.seq, event.body, event.hidden_from) == (7, b"body", 3)
+    assert implementation.Event(1, b"").hidden_from == 0
 
 
 def test_a_new_ring_is_empty(implementation: ModuleType) -> None:
     ring = implementation.Ring(1000)
-    assert (len(ring), ring.first, ring.head, ring.first_seq, ring.head_seq) == (0, 0, 0, 1, 0)
+    assert (len(ring), ring.first_seq, ring.head_seq) == (0, 1, 0)
     assert (ring.size_bytes, ring.limit_bytes) == (0, 1000)
+    assert ring.events(-1, 100, 10, 1000) == []
 
 
 def test_a_ring_goes_on_behind_a_log(implementation: ModuleType) -> None:
     ring = implementation.Ring(1000, 41)
-    assert (ring.first_seq, ring.head_seq, ring.head) == (42, 41, 0)
+    assert (len(ring), ring.first_seq, ring.head_seq) == (0, 42, 41)
     ring.append(implementation.Event(42, b"x"))
-    assert (ring.first_seq, ring.head_seq, ring.head) == (42, 42, 1)
+    assert (len(ring), ring.first_seq, ring.head_seq) == (1, 42, 42)
 
 
-def test_ephemeral_events_take_a_position_and_no_seq(implementation: ModuleType) -> None:
-    ring = filled(implementation, b"~typing", b"one", b"~typing", b"two")
-    assert (ring.head, ring.head_seq, ring.first_seq, len(ring)) == (4, 2, 1, 4)
-    assert ring.size_bytes == len(b"~typingone~typingtwo") + 4 * OVERHEAD
+@pytest.mark.parametrize("head_seq", [0, 6, 7, 127, 128, 1000, (1 << 40) - 3, (1 << 62) - 50])
+def test_a_ring_grows_wherever_it_begins(implementation: ModuleType, head_seq: int) -> None:
+    ring = filled(implementation, *[b"%d" % number for number in range(40)], head_seq=head_seq)
+    assert [event.seq for event in ring.events(0, 1 << 62, 100, 1000)] == [
+        *range(head_seq + 1, head_seq + 41)
+    ]
+    assert bodies(ring.events(0, 1 << 62, 100, 1000)) == [b"%d" % number for number in range(40)]
 
 
-@pytest.mark.parametrize(("seq", "ephemeral"), [(0, False), (1, False), (3, False), (2, True), (0, True)])
-def test_a_hole_is_refused(implementation: ModuleType, seq: int, ephemeral: bool) -> None:
+@pytest.mark.parametrize("seq", [-1, 0, 1, 3])
+def test_a_hole_is_refused(implementation: ModuleType, seq: int) -> None:
     ring = filled(implementation, b"one")
-    event = implementation.Event(seq, b"x", ephemeral=ephemeral)
+    event = implementation.Event(seq, b"x")
     with pytest.raises(ValueError, match=r"expects|hole"):
         ring.append(event)
-    assert (ring.head, ring.head_seq) == (1, 1)
+    assert (len(ring), ring.head_seq) == (1, 1)
 
 
 # The limit
@@ -80,38 +82,27 @@ def test_a_hole_is_refused(implementation: ModuleType, seq: int, ephemeral: bool
 def test_the_oldest_go_when_the_limit_is_passed(implementation: ModuleType) -> None:
     limit_bytes = 3 * (OVERHEAD + 10)
     ring = filled(implementation, *[b"x" * 10] * 3, limit_bytes=limit_bytes)
-    assert (ring.first, ring.first_seq) == (0, 1)
+    assert ring.first_seq == 1
     ring.append(implementation.Event(4, b"x"))
-    assert (ring.first, ring.first_seq, len(ring)) == (1, 2, 3)
+    assert (ring.first_seq, len(ring)) == (2, 3)
     assert ring.size_bytes <= limit_bytes
 
 
 @pytest.mark.parametrize("limit_bytes", [0, 1, OVERHEAD])
 def test_the_newest_is_kept_whatever_its_size(implementation: ModuleType, limit_bytes: int) -> None:
     ring = filled(implementation, b"one", b"x" * 5000, limit_bytes=limit_bytes)
-    assert (ring.first, ring.head, ring.first_seq) == (1, 2, 2)
+    assert (len(ring), ring.first_seq, ring.head_seq) == (1, 2, 2)
     assert bodies(ring.events(0, 100, 10, 1)) == [b"x" * 5000]
-
-
-def test_first_seq_is_the_next_one_when_only_ephemeral_events_are_left(implementation: ModuleType) -> None:
-    ring = filled(implementation, b"one", b"two", b"~typing", limit_bytes=0)
-    assert (ring.first, ring.head, ring.first_seq, ring.head_seq) == (2, 3, 3, 2)
-    assert ring.events(0, 100, 10, 1000) == []
-
-
-def test_an_ephemeral_event_that_goes_takes_no_seq_with_it(implementation: ModuleType) -> None:
-    ring = filled(implementation, b"~typing", b"one", limit_bytes=OVERHEAD + 9)
-    assert (ring.first, ring.first_seq) == (1, 1)
 
 
 def test_a_new_limit_takes_effect_at_once(implementation: ModuleType) -> None:
     ring = filled(implementation, *[b"x"] * 10)
     ring.set_limit(2 * (OVERHEAD + 1))
-    assert (ring.first, ring.first_seq, len(ring)) == (8, 9, 2)
+    assert (ring.first_seq, len(ring)) == (9, 2)
     assert ring.limit_bytes == 2 * (OVERHEAD + 1)
     ring.set_limit(1 << 20)
     ring.append(implementation.Event(11, b"x"))
-    assert (ring.first, len(ring)) == (8, 3)
+    assert (ring.first_seq, len(ring)) == (9, 3)
 
 
 def test_ten_thousand_events_through_a_small_ring(implementation: ModuleType) -> None:
@@ -119,27 +110,15 @@ def test_ten_thousand_events_through_a_small_ring(implementation: ModuleType) ->
     profile = lines(implementation)
     for seq in range(1, 10_001):
         ring.append(implementation.Event(seq, b"%08d" % seq))
-    assert (ring.head, ring.first, ring.first_seq) == (10_000, 9_980, 9_981)
+    assert (ring.head_seq, ring.first_seq) == (10_000, 9_981)
     assert ring.cut(profile, 9_980) == (b"".join(b"%08d\n" % seq for seq in range(9_981, 10_001)), 10_000)
 
 
 # Looking things up
 
 
-def test_position_after(implementation: ModuleType) -> None:
-    ring = filled(implementation, b"one", b"~t", b"two", b"~t", b"~t", b"three", b"~t")
-    assert [ring.position_after(seq) for seq in (-5, 0, 1, 2, 3, 99)] == [0, 0, 2, 5, 7, 7]
-
-
-def test_position_after_in_what_is_left(implementation: ModuleType) -> None:
-    ring = filled(implementation, b"one", b"~t", b"two", limit_bytes=2 * OVERHEAD + 5)
-    assert ring.first == 1
-    assert [ring.position_after(seq) for seq in (0, 1, 2)] == [1, 2, 3]
-    assert implementation.Ring(0, 9).position_after(3) == 0
-
-
 def test_events_between(implementation: ModuleType) -> None:
-    ring = filled(implementation, b"1", b"~", b"2", b"3", b"~", b"4", b"5", b"~")
+    ring = filled(implementation, b"1", b"2", b"3", b"4", b"5")
     assert bodies(ring.events(0, 6, 10, 1000)) == [b"1", b"2", b"3", b"4", b"5"]
     assert bodies(ring.events(1, 5, 10, 1000)) == [b"2", b"3", b"4"]
     assert bodies(ring.events(1, 5, 10, 1000, newest=True)) == [b"2", b"3", b"4"]
@@ -197,20 +176,20 @@ def test_framings(implementation: ModuleType, size: int) -> None:
 
 
 def test_a_span_reaches_from_its_start_to_the_head(implementation: ModuleType) -> None:
-    ring = filled(implementation, b"one", b"~typing", b"two")
+    ring = filled(implementation, b"one", b"two", b"three", head_seq=6)
     profile = lines(implementation)
-    assert [ring.cut(profile, start) for start in range(3)] == [
-        (b"one\n~typing\ntwo\n", 3),
-        (b"~typing\ntwo\n", 3),
-        (b"two\n", 3),
+    assert [ring.cut(profile, after) for after in (6, 7, 8)] == [
+        (b"one\ntwo\nthree\n", 9),
+        (b"two\nthree\n", 9),
+        (b"three\n", 9),
     ]
 
 
-@pytest.mark.parametrize("start", [-1, 0, 2, 3])
-def test_a_span_must_start_where_something_is_held(implementation: ModuleType, start: int) -> None:
+@pytest.mark.parametrize("after", [-2, -1, 0, 2, 3])
+def test_a_span_must_start_where_something_is_held(implementation: ModuleType, after: int) -> None:
     ring = filled(implementation, b"one", b"two", limit_bytes=0)
     with pytest.raises(IndexError):
-        ring.cut(lines(implementation), start)
+        ring.cut(lines(implementation), after)
 
 
 @pytest.mark.parametrize(
@@ -256,9 +235,9 @@ def test_what_is_hidden_is_left_out_for_one(implementation: ModuleType) -> None:
 
 
 def test_an_encoder_may_say_nothing(implementation: ModuleType) -> None:
-    ring = filled(implementation, b"one", b"~typing", b"two", b"~typing")
+    ring = filled(implementation, b"one", b"~two", b"three", b"~four")
     profile = implementation.Profile("p", lambda body: b"" if body[:1] == b"~" else body, 1000, 0)
-    assert ring.cut(profile, 0) == (b"onetwo", 4)
+    assert ring.cut(profile, 0) == (b"onethree", 4)
     assert ring.cut(profile, 3) == (b"", 4)
 
 
@@ -271,8 +250,8 @@ def test_an_encoder_is_asked_once_for_each_event() -> None:
 
     profile = fastchat._ring.Profile("p", encode, 1000, 0)
     ring = filled(fastchat._ring, b"one", b"two")
-    for start in (0, 1, 0, 1):
-        ring.cut(profile, start, hidden_from=1)
+    for after in (0, 1, 0, 1):
+        ring.cut(profile, after, hidden_from=1)
     assert asked == [b"one", b"two"]
 
 
@@ -333,8 +312,8 @@ def test_spans_are_let_go(implementation: ModuleType, change: str) -> None:
 def test_eight_spans_are_kept_at_most(implementation: ModuleType) -> None:
     ring = filled(implementation, *[b"x"] * 20)
     profile = lines(implementation)
-    spans = [ring.cut(profile, start)[0] for start in range(8)]
-    assert all(ring.cut(profile, start)[0] is span for start, span in enumerate(spans))
+    spans = [ring.cut(profile, after)[0] for after in range(8)]
+    assert all(ring.cut(profile, after)[0] is span for after, span in enumerate(spans))
     ninth, _ = ring.cut(profile, 8)
     assert ring.cut(profile, 8)[0] is ninth
     assert ring.cut(profile, 0)[0] is not spans[0]
