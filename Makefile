@@ -16,7 +16,7 @@ EDITABLE := $(STRICT) PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --editab
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint types unit tests asan bench figures format clean
+.PHONY: help run build test lint types unit tests crash asan bench figures format clean
 
 help: ## list the targets
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='...']"
@@ -43,6 +43,9 @@ tests: $(VENV)/.installed-dev $(VENV)/.compiled
 
 unit: $(VENV)/.installed-dev $(VENV)/.compiled ## the unit tests alone: no network, a few seconds; ARGS='-k ring'
 	$(BIN)/python -m pytest -n $(JOBS) -W error tests/unit $(ARGS)
+
+crash: $(VENV)/.installed-dev $(VENV)/.compiled ## kill the server under load, and check that nothing was lost; ARGS='--kills 50'
+	$(BIN)/python -m tests.crash.driver $(ARGS)
 
 asan: $(VENV)/.installed-dev ## the compiled modules' tests under the address and undefined-behaviour sanitizers
 	scripts/run-sanitizers $(BIN)/python $(ARGS)
