@@ -19,9 +19,12 @@ HELP = """\
 *   /who            who is here
 *   /rooms          which rooms there are
 *   /history [N]    the last N messages
+*   /search WORDS   messages in your rooms that have these words
 *   /quit           good-bye
 * A message that begins with / is written with two: //shrug
 """
+
+SEARCH_LIMIT = 20  # messages that fit on a screen
 
 # RFC 854, RFC 855: what a telnet client may send between the characters: IAC and a verb, which is followed
 # by an option, by a subnegotiation up to IAC SE, or by nothing.
@@ -52,21 +55,43 @@ def _lines(lines: Sequence[str]) -> bytes:
 
 
 def _show_message(event: Reply) -> Sequence[str]:
-    if "deleted" in event:
-        return [f"* [{event['room']}] a message of {event['from']} was deleted"]
-    return _show_text(event, f"[{event['room']}] {event['from']}{' (edited)' if 'edited' in event else ''}: ")
+    return _show_text(f"[{event['room']}] {event['from']}: ", event["text"])
 
 
-def _show_text(event: Reply, prefix: str) -> Sequence[str]:
-    return [prefix + line for line in event["text"].splitlines()] or [prefix]
+def _show_text(prefix: str, text: str) -> list[str]:
+    return [prefix + line for line in text.splitlines()] or [prefix]
 
 
 def _show_edited(event: Reply) -> Sequence[str]:
-    return _show_text(event, f"* [{event['room']}] {event['from']} has changed a message: ")
+    return _show_text(f"* [{event['room']}] {event['from']} changed message {event['of']}: ", event["text"])
 
 
 def _show_deleted(event: Reply) -> Sequence[str]:
-    return [f"* [{event['room']}] {event['from']} has deleted a message"]
+    return [f"* [{event['room']}] {event['from']} deleted message {event['of']}"]
+
+
+def _show_reacted(event: Reply) -> Sequence[str]:
+    verb = "takes back" if event.get("remove") else "reacts with"
+    return [f"* [{event['room']}] {event['from']} {verb} {event['reaction']} to message {event['of']}"]
+
+
+def _show_states(messages: Sequence[object]) -> list[str]:
+    """Messages with what has become of them."""
+    states: list[Reply] = orjson.loads(orjson.dumps(messages))
+    return [line for state in states for line in _show_state(state)]
+
+
+def _show_state(message: Reply) -> Sequence[str]:
+    prefix = f"[{message['room']}] {message['from']}: "
+    if "deleted" in message:
+        return [f"{prefix}(deleted)"]
+    lines = _show_text(prefix, message["text"])
+    if "edited" in message:
+        lines[-1] += " (edited)"
+    if reactions := message.get("reactions"):
+        counts = ", ".join(f"{reaction} {len(users)}" for reaction, users in reactions.items())
+        lines[-1] += f" ({counts})"
+    return lines
 
 
 def _show_presence(event: Reply) -> Sequence[str]:
@@ -85,6 +110,7 @@ _EVENTS: dict[str, Callable[[Reply], Sequence[str]]] = {
     "message": _show_message,
     "edited": _show_edited,
     "deleted": _show_deleted,
+    "reacted": _show_reacted,
     "presence": _show_presence,
     "lagged": _show_lagged,
 }
@@ -175,6 +201,11 @@ class TextDialect:
             raise WireError(Code.BAD_FIELD, "say how many messages: /history 20")
         return [{"type": "history", "room": self._here(not self._user), "limit": int(limit[0])}]
 
+    def _search(self, words: str) -> list[Command]:
+        if not words:
+            raise WireError(Code.BAD_FIELD, "say which words: /search good morning")
+        return [{"type": "search", "query": words, "limit": SEARCH_LIMIT}]
+
     def _help(self, rest: str) -> list[Command]:
         self._say(HELP.encode())
         return []
@@ -198,7 +229,12 @@ class TextDialect:
         self._rooms.append(self._room)
         count = reply["members"]
         people = "nobody else" if count == 1 else "one other" if count == 2 else f"{count - 1} others"
-        earlier = f"; /history shows what was said ({reply['head']} messages)" if reply["head"] else ""
+        earlier = ""
+        if reply["head"]:
+            new = (
+                f", {reply['unread']} new since you were here" if reply["cursor"] and reply["unread"] else ""
+            )
+            earlier = f"; /history shows what was said ({reply['head']} messages{new})"
         return [f"* you are in {self._room} with {people}{earlier}"]
 
     def _show_left(self, reply: Reply) -> Sequence[str]:
@@ -222,9 +258,13 @@ class TextDialect:
         ]
 
     def _show_history(self, reply: Reply) -> Sequence[str]:
-        events: list[Reply] = orjson.loads(orjson.dumps(reply["messages"]))
-        lines = [line for event in events for line in _show_message(event)]
-        return lines or [f"* nothing has been said in {reply['room']} yet"]
+        return _show_states(reply["messages"]) or [f"* nothing has been said in {reply['room']} yet"]
+
+    def _show_found(self, reply: Reply) -> Sequence[str]:
+        lines = _show_states(reply["messages"][::-1])  # the newest one last, as in a conversation
+        if reply["more"]:
+            lines.insert(0, "* there are older ones, too")
+        return lines or ["* nothing was found in your rooms"]
 
     def _show_error(self, reply: Reply) -> Sequence[str]:
         if reply.get("ref") == _FOLLOWS_HELLO:
@@ -247,6 +287,7 @@ _COMMANDS: dict[str, Callable[[TextDialect, str], list[Command]]] = {
     "/who": TextDialect._who,
     "/rooms": TextDialect._list_rooms,
     "/history": TextDialect._history,
+    "/search": TextDialect._search,
     "/help": TextDialect._help,
 }
 
@@ -257,6 +298,7 @@ _REPLIES: dict[str, Callable[[TextDialect, Reply], Sequence[str]]] = {
     "members": TextDialect._show_members,
     "rooms": TextDialect._show_rooms,
     "history": TextDialect._show_history,
+    "found": TextDialect._show_found,
     "error": TextDialect._show_error,
     "bye": TextDialect._show_bye,
     "sent": TextDialect._show_nothing,
