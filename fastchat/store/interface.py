@@ -34,8 +34,8 @@ class Kind(StrEnum):
 class Draft:
     """An event that has no ``seq`` yet.
 
-    ``at_ms`` is when it came in, in milliseconds since 1970. ``of`` is the ``seq`` of the message that a change
-    refers to. ``fields`` are the event's own (text, data, reaction, remove), which stand last in its JSON.
+    ``at_ms`` is when it came in, in milliseconds since 1970. ``of`` is the ``seq`` of the message that a
+    change refers to. ``fields`` are the event's own (text, data, reaction, remove), last in its JSON.
     """
 
     kind: Kind
@@ -150,7 +150,11 @@ class Store(Protocol):
         limit: int,
         done: Callable[[Page | WireError], None],
     ) -> None:
-        """Messages of the rooms that contain all words of the query, the newest first, in their current state."""
+        """Messages of the rooms that contain all words of the query, the newest first, as they are now.
+
+        ``before_ms`` is the time of the oldest one of the page before. A page ends between two messages of
+        different times, so that this is exact, unless all of its messages are of one millisecond.
+        """
 
     @property
     def problem(self) -> str | None:

@@ -8,6 +8,7 @@ import orjson
 
 from fastchat._ring import Event, Ring
 from fastchat.messages import WireError
+from fastchat.store.found import cut_page, parse_query
 from fastchat.store.interface import BLOCK_EVENTS, PAGE_BYTES, Block, Draft, Kind, Page, RoomLog, Stored
 from fastchat.store.states import State, change, check_change
 
@@ -157,17 +158,21 @@ class MemoryStore:
         done: Callable[[Page | WireError], None],
     ) -> None:
         """Looks through the rings."""
-        words = query.casefold().split()
+        try:
+            words = parse_query(query.casefold())
+        except WireError as error:
+            done(error)
+            return
         found = [
-            message
+            (int(message["at"]), orjson.dumps(message))
             for room in rooms
             if (log := self._logs.get(room)) is not None
             for message in log.states()
             if all(word in message.get("text", "").casefold() for word in words)
             and (before_ms is None or message["at"] < before_ms)
         ]
-        found.sort(key=lambda message: message["at"], reverse=True)
-        done(Page([orjson.dumps(message) for message in found[:limit]], len(found) > limit))
+        found.sort(key=lambda one: one[0], reverse=True)
+        done(cut_page(found, limit))
 
     def close(self) -> None:
         """Nothing to finish."""

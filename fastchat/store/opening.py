@@ -5,10 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orjson
 import platformdirs
 
 from fastchat.messages import WireError
+from fastchat.store.found import merge_pages
 from fastchat.store.interface import Page, Retention, RoomLog, Store
 from fastchat.store.memory import MemoryStore
 from fastchat.store.sqlite import SqliteStore
@@ -51,32 +51,28 @@ class MixedStore:
         self._memory = memory
         self._in_memory = in_memory
 
-    def _split(self, rooms: Sequence[str]) -> tuple[list[str], list[str]]:
-        return [room for room in rooms if not self._in_memory(room)], [r for r in rooms if self._in_memory(r)]
-
     def open(self, room: str, done: Callable[[RoomLog | WireError], None]) -> None:
         """From the store that keeps the room."""
         (self._memory if self._in_memory(room) else self._durable).open(room, done)
 
     def mark(self, marks: Mapping[tuple[str, str], int]) -> None:
         """Each where its room is."""
-        self._memory.mark({key: seq for key, seq in marks.items() if self._in_memory(key[1])})
-        self._durable.mark({key: seq for key, seq in marks.items() if not self._in_memory(key[1])})
+        memory = {key: seq for key, seq in marks.items() if self._in_memory(key[1])}
+        durable = {key: seq for key, seq in marks.items() if key not in memory}
+        for store, some in ((self._memory, memory), (self._durable, durable)):
+            if some:
+                store.mark(some)
 
     def marks(
         self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]
     ) -> None:
         """Of both."""
 
-        def merge(first: Any, second: Any) -> Mapping[str, int]:
-            return {**first, **second}
+        def ask(store: Store, some: Sequence[str], on_answer: Callable[[Any], None]) -> None:
+            store.marks(user, some, on_answer)
 
-        durable, memory = self._split(rooms)
-        self._both(
-            partial(self._durable.marks, user, durable),
-            partial(self._memory.marks, user, memory),
-            merge,
-            done,
+        self._ask(
+            rooms, ask, lambda answers: {room: seq for marks in answers for room, seq in marks.items()}, done
         )
 
     def search(
@@ -89,34 +85,35 @@ class MixedStore:
     ) -> None:
         """In both, the newest first."""
 
-        def merge(first: Page, second: Page) -> Page:
-            if not second.bodies:
-                return first
-            bodies = sorted([*first.bodies, *second.bodies], key=lambda body: -int(orjson.loads(body)["at"]))
-            return Page(bodies[:limit], first.more or second.more or len(bodies) > limit)
+        def ask(store: Store, some: Sequence[str], on_answer: Callable[[Any], None]) -> None:
+            store.search(some, query, before_ms, limit, on_answer)
 
-        durable, memory = self._split(rooms)
-        self._both(
-            partial(self._durable.search, durable, query, before_ms, limit),
-            partial(self._memory.search, memory, query, before_ms, limit),
-            merge,
-            done,
-        )
+        self._ask(rooms, ask, partial(merge_pages, limit=limit), done)
 
-    def _both(
+    def _ask(
         self,
-        first: Callable[[Callable[[Any], None]], None],
-        second: Callable[[Callable[[Any], None]], None],
-        merge: Callable[[Any, Any], Any],
+        rooms: Sequence[str],
+        ask: Callable[[Store, Sequence[str], Callable[[Any], None]], None],
+        merge: Callable[[list[Any]], Any],
         done: Callable[[Any], None],
     ) -> None:
-        def on_first(one: Any) -> None:
+        """Asks each store for its own rooms: what one has alone need not wait for the other."""
+        memory = [room for room in rooms if self._in_memory(room)]
+        durable = [room for room in rooms if not self._in_memory(room)]
+        if not (memory and durable):
+            ask(self._memory if memory else self._durable, rooms, done)
+            return
+
+        def on_durable(one: Any) -> None:
             if isinstance(one, WireError):
                 done(one)
             else:
-                second(lambda other: done(other if isinstance(other, WireError) else merge(one, other)))
+                ask(self._memory, memory, partial(on_memory, one))
 
-        first(on_first)
+        def on_memory(one: Any, other: Any) -> None:
+            done(other if isinstance(other, WireError) else merge([one, other]))
+
+        ask(self._durable, durable, on_durable)
 
     @property
     def problem(self) -> str | None:

@@ -8,6 +8,9 @@ from fastchat.store.interface import Draft, Kind
 
 State = dict[str, Any]
 
+REACTIONS_MAX = 64
+"""Different reactions to one message: each history page that has the message carries them all."""
+
 
 def check_change(draft: Draft, message: Mapping[str, Any] | None) -> None:
     """Refuses a change of a message that is not there or not the author's. Raises WireError."""
@@ -16,6 +19,14 @@ def check_change(draft: Draft, message: Mapping[str, Any] | None) -> None:
     if draft.kind is not Kind.REACTED and message["from"] != draft.author:
         verb = "edit" if draft.kind is Kind.EDITED else "delete"
         raise WireError(Code.FORBIDDEN, f"only {message['from']} may {verb} this message", field="seq")
+    if draft.kind is Kind.REACTED:
+        reactions = message.get("reactions", {})
+        if draft.fields["reaction"] not in reactions and len(reactions) >= REACTIONS_MAX:
+            raise WireError(
+                Code.BAD_FIELD,
+                f"the message has {REACTIONS_MAX} different reactions already; use one of them",
+                field="reaction",
+            )
 
 
 def change(message: State, draft: Draft) -> State:

@@ -1,7 +1,7 @@
 """Reads the file in a thread of its own, beside the one that writes.
 
-Every query gives one row: rows one by one would make the thread wait for the busy loop after each of them. The
-JSON of events holds no raw line break, so that a page is text with one event a line.
+Every query gives one row: rows one by one would make the thread wait for the busy loop after each of them.
+The JSON of events holds no raw line break, so that a page is text with one event a line.
 """
 
 import sqlite3
@@ -10,43 +10,75 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from fastchat.messages import Code, WireError
+import orjson
+
+from fastchat.messages import WireError
+from fastchat.store.found import cut_page, parse_query
 from fastchat.store.interface import BLOCK_EVENTS, PAGE_BYTES, Block, Kind, Page
-from fastchat.store.sqlite.schema import SEQ_BITS, connect_to_read
-from fastchat.store.sqlite.writer import RoomState, unavailable
+from fastchat.store.sqlite.batch import RoomState
+from fastchat.store.sqlite.schema import SEQ_BITS, SEQ_MASK, connect_to_read
+from fastchat.store.sqlite.writer import unavailable
 
-_SEQ_MASK = (1 << SEQ_BITS) - 1
+_BLOCK = """
+    SELECT group_concat(body, char(10)), count(*), min(key)
+    FROM (SELECT key, body FROM events WHERE key > ? AND key <= ? ORDER BY key)
+"""
+_NEXT = "SELECT min(key) FROM events WHERE key > ? AND key <= ?"
 
-_JOINED = "group_concat(body, char(10)), count(*), min(key), max(key)"
-
-_BLOCK = f"SELECT {_JOINED} FROM (SELECT key, body FROM events WHERE key > ? AND key <= ? ORDER BY key)"
-
-_PAGE = """
-    SELECT {joined} FROM (
-        SELECT key, body FROM (
-            SELECT key, coalesce(states.body, events.body) AS body
-            FROM events LEFT JOIN states USING (key)
-            WHERE key > ? AND key < ? AND kind = '{message}'
-            ORDER BY key {order} LIMIT ?
-        ) ORDER BY key
+# What is larger than a page stays in SQLite; one message more than fits tells that there are more. ``before``
+# is the size of the messages that come first.
+_PAGE = f"""
+    SELECT group_concat(body, char(10)), count(*) FROM (
+        SELECT body FROM (
+            SELECT key, body, sum(size) OVER earlier - size AS before,
+                row_number() OVER earlier AS number FROM (
+                SELECT key, body, length(CAST(body AS BLOB)) AS size FROM (
+                    SELECT key, coalesce(states.body, events.body) AS body
+                    FROM events LEFT JOIN states USING (key)
+                    WHERE key > ? AND key < ? AND kind = '{Kind.MESSAGE}'
+                    ORDER BY key {{order}} LIMIT ?
+                )
+            ) WINDOW earlier AS (ORDER BY key {{order}})
+        ) WHERE before <= {PAGE_BYTES} OR number = 2 ORDER BY key
     )
 """
-_OLDEST = _PAGE.format(joined=_JOINED, message=Kind.MESSAGE, order="ASC")
-_NEWEST = _PAGE.format(joined=_JOINED, message=Kind.MESSAGE, order="DESC")
+_OLDEST = _PAGE.format(order="ASC")
+_NEWEST = _PAGE.format(order="DESC")
+_PAGE_MAX = PAGE_BYTES // 64  # messages; none is smaller than that
+
+_MARKS = """
+    SELECT json_group_object(name, seq) FROM rooms JOIN marks ON room_id = rooms.id
+    WHERE user = ? AND name IN (SELECT value FROM json_each(?))
+"""
+
+# Bodies are looked up for those alone that are wanted.
+_SEARCH = f"""
+    SELECT group_concat(at_ms || ' ' || coalesce(states.body, found.body), char(10)) FROM (
+        SELECT key, at_ms, body FROM (
+            SELECT key FROM texts JOIN events ON key = texts.rowid
+            WHERE texts MATCH ? AND at_ms < ?
+                AND key >> {SEQ_BITS} IN (SELECT id FROM rooms WHERE name IN (SELECT value FROM json_each(?)))
+            ORDER BY at_ms DESC, key DESC LIMIT ?
+        ) JOIN events USING (key) ORDER BY at_ms DESC, key DESC
+    ) AS found LEFT JOIN states USING (key)
+"""
 
 
 class Reader:
     """Answers queries; ``deliver(callback, *args)`` runs callbacks in the loop's thread."""
 
-    def __init__(self, path: Path, deliver: Callable[..., object]) -> None:
+    def __init__(self, path: Path, deliver: Callable[..., object], name: str) -> None:
         self._path = path
         self._deliver = deliver
         self._connection: sqlite3.Connection | None = None
-        self._thread = ThreadPoolExecutor(1, "fastchat-store-reader")
+        self._thread = ThreadPoolExecutor(1, f"fastchat-store-{name}")
 
     def submit(self, query: Callable[[sqlite3.Connection], Any], done: Callable[[Any], None]) -> None:
         """Runs the query; ``done`` gets what it returns, or a WireError."""
-        self._thread.submit(self._run, query, done)
+        try:
+            self._thread.submit(self._run, query, done)
+        except RuntimeError:
+            self._deliver(done, unavailable("it is closed"))
 
     def _run(self, query: Callable[[sqlite3.Connection], Any], done: Callable[[Any], None]) -> None:
         try:
@@ -55,7 +87,7 @@ class Reader:
             result = query(self._connection)
         except WireError as error:
             result = error
-        except sqlite3.Error as error:
+        except Exception as error:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
@@ -76,15 +108,21 @@ def read_room(connection: sqlite3.Connection, name: str) -> RoomState:
     return RoomState(name, *row) if row else RoomState(name)
 
 
-def read_block(connection: sqlite3.Connection, room: RoomState, after: int) -> Block:
-    """The events that follow ``after``, to the end of its aligned block."""
+def read_block(connection: sqlite3.Connection, room: RoomState, after: int, head: int) -> Block:
+    """The events that follow ``after``, to the end of its aligned block, and none after ``head``."""
     base = room.room_id << SEQ_BITS
     after = max(after, room.first - 1)
-    end = (after // BLOCK_EVENTS + 1) * BLOCK_EVENTS
-    text, count, lowest, _ = connection.execute(_BLOCK, (base | after, base | end)).fetchone()
-    if not count:
-        return Block(after + 1, ())
-    return Block(lowest & _SEQ_MASK, text.encode().split(b"\n"))
+    while after < head:
+        end = min((after // BLOCK_EVENTS + 1) * BLOCK_EVENTS, head)
+        text, count, lowest = connection.execute(_BLOCK, (base | after, base | end)).fetchone()
+        if count:
+            return Block(lowest & SEQ_MASK, text.encode().split(b"\n"))
+        # Trimmed away a moment ago.
+        (lowest,) = connection.execute(_NEXT, (base | after, base | head)).fetchone()
+        if lowest is None:
+            break
+        after = (lowest & SEQ_MASK) - 1
+    return Block(after + 1, ())
 
 
 def read_page(
@@ -92,12 +130,13 @@ def read_page(
 ) -> Page:
     """Messages with ``after < seq < before`` in their current state, bounded by ``limit`` and PAGE_BYTES."""
     base = room.room_id << SEQ_BITS
-    low, high = base | max(after, 0), base | min(before, _SEQ_MASK)
+    low, high = base | min(max(after, 0), SEQ_MASK), base | min(max(before, 0), SEQ_MASK)
     # One more than wanted tells whether there are more.
     query = _NEWEST if newest else _OLDEST
-    text, count, _, _ = connection.execute(query, (low, high, limit + 1)).fetchone()
+    wanted = min(limit, _PAGE_MAX)
+    text, count = connection.execute(query, (low, high, wanted + 1)).fetchone()
     bodies = text.encode().split(b"\n") if count else []
-    more = count > limit
+    more = count > wanted
     if more:
         bodies = bodies[1:] if newest else bodies[:-1]
     kept = fit(bodies, newest=newest)
@@ -116,33 +155,18 @@ def fit(bodies: Sequence[bytes], *, newest: bool) -> Sequence[bytes]:
 
 def read_marks(connection: sqlite3.Connection, user: str, rooms: Sequence[str]) -> Mapping[str, int]:
     """How far the user has read each of the rooms."""
-    marks = ", ".join("?" * len(rooms))
-    return dict(
-        connection.execute(
-            f"SELECT name, seq FROM marks JOIN rooms ON rooms.id = room_id WHERE user = ? AND name IN ({marks})",
-            (user, *rooms),
-        ).fetchall()
-    )
+    (marks,) = connection.execute(_MARKS, (user, orjson.dumps(rooms).decode())).fetchone()
+    return dict(orjson.loads(marks))
 
 
 def search(
     connection: sqlite3.Connection, rooms: Sequence[str], query: str, before_ms: int | None, limit: int
 ) -> Page:
-    """Messages that contain all words of the query, the newest first. Raises WireError for a query without words."""
-    words = " ".join(f'"{word}"' for word in query.replace('"', " ").split())
-    if not words:
-        raise WireError(Code.BAD_FIELD, "query must contain a word", field="query")
-    marks = ", ".join("?" * len(rooms))
-    rows = connection.execute(
-        f"""
-        SELECT coalesce(states.body, events.body) FROM texts
-        JOIN events ON events.key = texts.rowid LEFT JOIN states USING (key)
-        WHERE texts MATCH ? AND events.key >> {SEQ_BITS} IN (SELECT id FROM rooms WHERE name IN ({marks}))
-            AND at_ms < ?
-        ORDER BY at_ms DESC, events.key DESC LIMIT ?
-        """,
-        (words, *rooms, before_ms if before_ms is not None else 1 << 62, limit + 1),
-    ).fetchall()
-    bodies = [row[0].encode() for row in rows]
-    kept = fit(bodies[:limit], newest=False)
-    return Page(kept, len(bodies) > len(kept))
+    """Messages that contain all words of the query, the newest first. Raises WireError for a wrong query."""
+    words = " ".join(f'"{word}"' for word in parse_query(query))
+    wanted = min(limit, _PAGE_MAX) + 1
+    before = before_ms if before_ms is not None else 1 << 62
+    names = orjson.dumps(rooms).decode()
+    (text,) = connection.execute(_SEARCH, (words, before, names, wanted)).fetchone()
+    lines = (line.split(b" ", 1) for line in text.encode().split(b"\n")) if text else ()
+    return cut_page([(int(at_ms), body) for at_ms, body in lines], wanted - 1)

@@ -11,7 +11,10 @@ from typing import Literal
 Durability = Literal["full", "normal"]
 
 SEQ_BITS = 40
+SEQ_MASK = (1 << SEQ_BITS) - 1
 BUSY_TIMEOUT_S = 2.0
+APPLICATION_ID = 0x46636861  # "Fcha": tells the file from other programs' databases
+SQLITE_NEEDED = (3, 38)  # for the operator ->>
 
 SCHEMA_1 = """
 CREATE TABLE rooms (
@@ -68,6 +71,7 @@ def _run(connection: sqlite3.Connection, script: str) -> None:
 
 def connect(path: Path, durability: Durability) -> sqlite3.Connection:
     """A connection that writes; creates the file and migrates it where needed. Raises StoreError."""
+    check_sqlite()
     try:
         connection = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
@@ -75,8 +79,11 @@ def connect(path: Path, durability: Durability) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise StoreError(f"cannot open {path}: {error}") from None
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+        check_owner(connection, path)
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise StoreError(f"cannot use {path}: its file system has no shared memory for SQLite's WAL")
+        set_durability(connection, durability)
         migrate(connection, path)
     except sqlite3.Error as error:
         connection.close()
@@ -85,6 +92,37 @@ def connect(path: Path, durability: Durability) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def check_sqlite() -> None:
+    """Raises StoreError where this Python's SQLite is too old."""
+    if sqlite3.sqlite_version_info < SQLITE_NEEDED:
+        needed = ".".join(map(str, SQLITE_NEEDED))
+        raise StoreError(f"SQLite {needed} is needed, but this Python has {sqlite3.sqlite_version}")
+
+
+def set_durability(connection: sqlite3.Connection, durability: Durability) -> None:
+    """Whether commits wait for the disk: ``full`` ones do. Not within a transaction."""
+    connection.execute(f"PRAGMA synchronous = {durability.upper()}")
+
+
+def check_owner(connection: sqlite3.Connection, path: Path) -> int:
+    """Refuses another program's file, and a newer one of ours; returns its version. Raises StoreError."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    if pages and owner != APPLICATION_ID and (owner or version or has_tables(connection)):
+        raise StoreError(f"{path} is not a file of fastchat's, but another program's database")
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"{path} is of version {version}, written by a newer fastchat; this one knows {len(MIGRATIONS)}"
+        )
+    return int(version)
+
+
+def has_tables(connection: sqlite3.Connection) -> bool:
+    """Whether there is anything in the file."""
+    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
@@ -102,19 +140,14 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Brings the schema to this version, whole or not at all. Raises StoreError for a newer file's."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(MIGRATIONS):
-        raise StoreError(
-            f"{path} is of version {version}, written by a newer fastchat; this one knows {len(MIGRATIONS)}"
-        )
-    if version == len(MIGRATIONS):
+    if check_owner(connection, path) == len(MIGRATIONS):
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Another process may have been quicker.
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        for step in MIGRATIONS[version:]:
+        for step in MIGRATIONS[check_owner(connection, path) :]:
             step(connection)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")
     except BaseException:

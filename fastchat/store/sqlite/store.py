@@ -1,4 +1,4 @@
-"""The SQLite store: one file, one thread that writes, one that reads."""
+"""The SQLite store: one file; a thread that writes, one that reads, and one that searches."""
 
 import fcntl
 import os
@@ -14,9 +14,10 @@ from fastchat._ring import Ring
 from fastchat.messages import WireError
 from fastchat.store.interface import Block, Draft, Page, Retention, RoomLog, Stored
 from fastchat.store.sqlite import reader
+from fastchat.store.sqlite.batch import RoomState
 from fastchat.store.sqlite.schema import Durability, StoreError
-from fastchat.store.sqlite.upkeep import Upkeep
-from fastchat.store.sqlite.writer import Append, Job, RoomState, Writer
+from fastchat.store.sqlite.upkeep import Indexing, Upkeep
+from fastchat.store.sqlite.writer import Append, Job, Writer
 
 
 class SqliteLog:
@@ -54,22 +55,24 @@ class SqliteLog:
     def read(
         self, after: int, before: int, limit: int, newest: bool, done: Callable[[Page | WireError], None]
     ) -> None:
-        """Reads in the reader's thread."""
+        """Reads in the reader's thread, and only what has been delivered already."""
+        before = min(before, self.head + 1)
         query = partial(
             reader.read_page, room=self._state, after=after, before=before, limit=limit, newest=newest
         )
         self._store.reader.submit(query, done)
 
     def replay(self, after: int, done: Callable[[Block | WireError], None]) -> None:
-        """Reads in the reader's thread."""
-        self._store.reader.submit(partial(reader.read_block, room=self._state, after=after), done)
+        """Reads in the reader's thread, and only what has been delivered already."""
+        query = partial(reader.read_block, room=self._state, after=after, head=self.head)
+        self._store.reader.submit(query, done)
 
 
 class SqliteStore:
     """Durable rooms. One process may use a file at a time.
 
-    ``deliver(callback, *args)`` runs callbacks in the loop's thread (``call_soon_threadsafe``). ``retention(room)``
-    says how much of a room is kept.
+    ``deliver(callback, *args)`` runs callbacks in the loop's thread (``call_soon_threadsafe``).
+    ``retention(room)`` says how much of a room is kept.
     """
 
     def __init__(
@@ -82,15 +85,17 @@ class SqliteStore:
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         """Opens or creates the file. Raises StoreError."""
-        self._path = path
         self._lock = lock(path)
+        self._unsaved: dict[tuple[str, str], int] = {}  # marks that are not in the file yet
         try:
             self._upkeep = Upkeep(retention, wall_ms)
-            self.writer = Writer(path, durability, deliver, self._upkeep.step)
+            self.writer = Writer(path, durability, deliver, self._upkeep.step, self._save_marks)
         except BaseException:
             os.close(self._lock)
             raise
-        self.reader = reader.Reader(path, deliver)
+        self.reader = reader.Reader(path, deliver, "reader")
+        # A search may take long: those who read must not wait for it.
+        self.searcher = reader.Reader(path, deliver, "searcher")
         self._unwritten_marks: dict[tuple[str, str], int] = {}
 
     @property
@@ -106,44 +111,46 @@ class SqliteStore:
 
         self.reader.submit(partial(reader.read_room, name=room), on_read)
 
+    # What users have read
+
     def mark(self, marks: Mapping[tuple[str, str], int]) -> None:
-        """All in one transaction. What cannot be stored now is tried again with the next marks."""
+        """All in one transaction; tried again when the file can be written to again."""
         for key, seq in marks.items():
-            self._unwritten_marks[key] = max(seq, self._unwritten_marks.get(key, 0))
-        written = dict(self._unwritten_marks)
-        rows = [(user, room, seq) for (user, room), seq in written.items()]
+            self._unsaved[key] = max(seq, self._unsaved.get(key, 0))
+        self._save_marks()
+
+    def _save_marks(self) -> None:
+        if not self._unsaved:
+            return
+        marks = dict(self._unsaved)
+        rows = orjson.dumps([(user, room, seq) for (user, room), seq in marks.items()]).decode()
 
         def run(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "INSERT INTO marks (user, room_id, seq) "
-                "SELECT value ->> 0, rooms.id, value ->> 2 FROM json_each(?) "
-                "JOIN rooms ON rooms.name = value ->> 1 WHERE true "
-                "ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)",
-                (orjson.dumps(rows).decode(),),
-            )
+            connection.execute(_SAVE_MARKS, (rows,))
 
-        def on_done(result: None | WireError) -> None:
-            if isinstance(result, WireError):
-                return
-            for key, seq in written.items():
-                if self._unwritten_marks.get(key) == seq:
-                    del self._unwritten_marks[key]
+        def on_saved(result: WireError | None) -> None:
+            if result is None:
+                for key, seq in marks.items():
+                    if self._unsaved.get(key) == seq:
+                        del self._unsaved[key]
 
-        self.writer.submit(Job(run, on_done))
+        self.writer.submit(Job(run, on_saved))
 
     def marks(
         self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]
     ) -> None:
-        """Reads in the reader's thread, which may not see yet what was marked just now."""
-        fresh = {room: seq for room in rooms if (seq := self._unwritten_marks.get((user, room))) is not None}
+        """Reads in the reader's thread."""
+        fresh = {room: seq for room in rooms if (seq := self._unsaved.get((user, room))) is not None}
 
-        def on_read(stored: Mapping[str, int] | WireError) -> None:
-            if isinstance(stored, WireError):
-                done(stored)
+        def on_read(saved: Mapping[str, int] | WireError) -> None:
+            if isinstance(saved, WireError):
+                done(saved)
             else:
-                done({**stored, **{room: max(seq, stored.get(room, 0)) for room, seq in fresh.items()}})
+                done({**saved, **{room: max(seq, saved.get(room, 0)) for room, seq in fresh.items()}})
 
         self.reader.submit(partial(reader.read_marks, user=user, rooms=rooms), on_read)
+
+    # Search
 
     def search(
         self,
@@ -153,36 +160,63 @@ class SqliteStore:
         limit: int,
         done: Callable[[Page | WireError], None],
     ) -> None:
-        """Brings the index up to date, then searches it."""
+        """Brings the index up to date, a little at a time, then searches it."""
+        job = Job(Indexing(rooms).step, lambda result: on_indexed(result))
 
-        def on_indexed(result: None | WireError) -> None:
+        def on_indexed(result: bool | WireError) -> None:
+            if result is True:
+                self.writer.submit(job)
+                return
             # An index that cannot be brought up to date still finds what it knows.
             find = partial(reader.search, rooms=rooms, query=query, before_ms=before_ms, limit=limit)
-            self.reader.submit(find, done)
+            self.searcher.submit(find, done)
 
-        self.writer.submit(Job(self._upkeep.index_all, on_indexed))
+        self.writer.submit(job)
 
     def close(self) -> None:
         """Commits what was submitted, and lets another process have the file."""
         self.writer.close()
         self.reader.close()
+        self.searcher.close()
         os.close(self._lock)
 
 
+_SAVE_MARKS = """
+    INSERT INTO marks (user, room_id, seq)
+    SELECT value ->> 0, rooms.id, value ->> 2 FROM json_each(?) JOIN rooms ON rooms.name = value ->> 1
+    WHERE true ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)
+"""
+
+
 def lock(path: Path) -> int:
-    """Makes sure that this process alone uses the file; returns the descriptor to close. Raises StoreError."""
+    """Makes sure that this process alone uses the file; returns the descriptor to close. Raises StoreError.
+
+    What is not there yet is created for this user's eyes only: it will hold what people said.
+    """
+    real = path.resolve()  # however many names a file has, there is one lock
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(
-            path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+        real.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(real.with_name(real.name + ".lock"), _OPEN, 0o600)
     except OSError as error:
-        raise StoreError(f"cannot use {path}: {error.strerror}") from None
+        raise StoreError(f"cannot use {path}: {reason(error)}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        os.close(os.open(real, _OPEN, 0o600))
+    except BlockingIOError:
         os.close(descriptor)
         raise StoreError(
             f"{path} is in use by another fastchat; stop that one or choose another file"
         ) from None
+    except OSError as error:
+        os.close(descriptor)
+        raise StoreError(f"cannot use {path}: {reason(error)}") from None
     return descriptor
+
+
+_OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+
+
+def reason(error: OSError) -> str:
+    """The operating system's words, in the middle of a line."""
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]

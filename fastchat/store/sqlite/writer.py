@@ -1,43 +1,31 @@
-"""The one thread that writes: group commit, trimming, the search index.
+"""The one thread that writes: group commit, and upkeep when there is time.
 
-Everything that arrives while one commit runs goes into the next. A statement lets go of Python's lock once, not
-once a row: with rows one by one, the thread would wait for the busy loop after each of them.
+Everything that arrives while one commit runs goes into the next. A statement lets go of Python's lock once,
+not once a row: with rows one by one, the thread would wait for the busy loop after each of them.
 """
 
 import sqlite3
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from secrets import token_hex
 from typing import Any
 
-import orjson
-
 from fastchat.messages import Code, WireError
-from fastchat.store.interface import Draft, Kind, Stored
-from fastchat.store.sqlite.schema import SEQ_BITS, Durability, StoreError, connect
-from fastchat.store.states import State, change, check_change
+from fastchat.store.interface import Draft, Stored
+from fastchat.store.sqlite.batch import Batch, RecentIds, RoomState, take_back
+from fastchat.store.sqlite.schema import Durability, StoreError, connect, set_durability
 
 COMMIT_MAX = 2048  # events in one commit, so that the first one does not wait for ever
-ROWS_PER_INSERT = (256, 32, 4, 1)
 RECENT_IDS = 20_000  # ids whose repetition is noticed without a look into the file
 RETRY_AFTER_MS = 1000
 PROBE_INTERVAL_S = 1.0
-
-
-@dataclass(slots=True, weakref_slot=True, eq=False)
-class RoomState:
-    """A room's numbers. After a failed commit they are the truth, not the file."""
-
-    name: str
-    room_id: int = 0  # 0: not in the file yet
-    epoch: str = field(default_factory=lambda: token_hex(6))
-    head: int = 0
-    first: int = 1
-    failures: int = 0  # of the writer's, as of the last look into the file
+UPKEEP_RETRY_S = 10.0
+UPKEEP_SHARE = 0.1  # of the time, while there is always something to commit
 
 
 @dataclass(slots=True)
@@ -60,8 +48,9 @@ class Job:
 class Writer:
     """Owns the connection that writes.
 
-    ``deliver(callback, *args)`` runs callbacks in the loop's thread. ``on_idle(connection)`` is called when there
-    is nothing to commit, and returns whether it has more to do.
+    ``deliver(callback, *args)`` runs callbacks in the loop's thread. ``upkeep(connection)`` is called between
+    commits; it does a little in a transaction of its own, and returns whether it has more to do.
+    ``on_recovered`` is delivered when the file can be written to again.
     """
 
     def __init__(
@@ -69,45 +58,59 @@ class Writer:
         path: Path,
         durability: Durability,
         deliver: Callable[..., object],
-        on_idle: Callable[[sqlite3.Connection], bool],
+        upkeep: Callable[[sqlite3.Connection], bool],
+        on_recovered: Callable[[], None],
     ) -> None:
         """Opens the file. Raises StoreError."""
         self._path = path
         self._durability = durability
         self._deliver = deliver
-        self._on_idle = on_idle
+        self._upkeep = upkeep
+        self._upkeep_from = 0.0  # not before, because it failed
+        self._upkeep_due = 0.0  # not before while there is something to commit
+        self._on_recovered = on_recovered
         self._connection: sqlite3.Connection | None = connect(path, durability)
         self._queue: SimpleQueue[Append | Job | None] = SimpleQueue()
-        self._recent: OrderedDict[tuple[int, str, str], tuple[int, int]] = OrderedDict()
-        self._failures = 0
+        self._recent: RecentIds = OrderedDict()
+        self._doubtful: dict[RoomState, int] = {}  # rooms of failed commits, and how far these went
+        self._closed = False
         self.problem: str | None = None
         self._thread = threading.Thread(target=self._run, name="fastchat-store-writer", daemon=True)
         self._thread.start()
 
     def submit(self, work: Append | Job) -> None:
         """Has it done with the next commit."""
-        self._queue.put(work)
+        if self._closed:
+            self._deliver(work.done, unavailable("it is closed"))
+        else:
+            self._queue.put(work)
 
     def close(self) -> None:
         """Commits what was submitted and ends the thread."""
+        self._closed = True
         self._queue.put(None)
         self._thread.join()
+        # Submitted by another thread at the same moment.
+        while not self._queue.empty():
+            work = self._queue.get()
+            if work is not None:
+                self._deliver(work.done, unavailable("it is closed"))
 
     # The thread
 
     def _run(self) -> None:
-        stopping = busy = False
+        stopping = more = False
         while not stopping:
-            work, stopping = self._collect(wait=not busy)
+            work, stopping = self._collect(wait=not more)
             appends = [item for item in work if isinstance(item, Append)]
             if appends:
                 self._commit(appends)
             for item in work:
                 if isinstance(item, Job):
                     self._do(item)
-            if self.problem is not None and not appends:
+            if self.problem is not None and not work:
                 self._probe()
-            busy = not work and not stopping and self._idle()
+            more = not stopping and self.problem is None and self._keep_up(idle=not work)
         if self._connection is not None:
             self._connection.close()
 
@@ -125,12 +128,38 @@ class Writer:
             return work, False
         return work, True
 
-    def _idle(self) -> bool:
-        try:
-            return self._on_idle(self._connected())
-        except (sqlite3.Error, StoreError) as error:
-            self._failed(error)
+    def _keep_up(self, *, idle: bool) -> bool:
+        """Does some upkeep if it is time for it; returns whether there is more to do."""
+        began_at = time.monotonic()
+        if began_at < (self._upkeep_from if idle else self._upkeep_due):
             return False
+        try:
+            connection = self._connected()
+            # Nobody waits for it, and the next commit takes it along to the disk.
+            set_durability(connection, "normal")
+            more = self._upkeep(connection)
+            set_durability(connection, self._durability)
+        except Exception as error:
+            self._failed(error)
+            self._upkeep_from = self._upkeep_due = began_at + UPKEEP_RETRY_S
+            self._probe()  # it may be nobody else's problem
+            return False
+        ended_at = time.monotonic()
+        self._upkeep_due = ended_at + (ended_at - began_at) * (1 / UPKEEP_SHARE - 1)
+        return more
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._connected()
+        connection.execute("BEGIN IMMEDIATE")
+        for room, last in self._doubtful.items():
+            take_back(connection, room, last)
+        yield connection
+        connection.execute("COMMIT")
+        self._doubtful.clear()
+        if self.problem is not None:
+            self.problem = None
+            self._deliver(self._on_recovered)
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -139,8 +168,7 @@ class Writer:
 
     def _failed(self, error: Exception) -> None:
         """Lets go of everything that may not be true any more; the next use opens the file anew."""
-        self.problem = str(error)
-        self._failures += 1
+        self.problem = describe(error)
         self._recent.clear()
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -149,186 +177,80 @@ class Writer:
     def _probe(self) -> None:
         """Finds out whether the file can be written again, when nobody sends anything."""
         try:
-            connection = self._connected()
-            connection.execute("BEGIN IMMEDIATE")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            connection.execute(f"PRAGMA user_version = {version}")
-            connection.execute("COMMIT")
-            self.problem = None
-        except (sqlite3.Error, StoreError) as error:
+            with self._transaction() as connection:
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                connection.execute(f"PRAGMA user_version = {version}")
+        except Exception as error:
             self._failed(error)
 
     def _do(self, job: Job) -> None:
         try:
-            connection = self._connected()
-            connection.execute("BEGIN IMMEDIATE")
-            result = job.run(connection)
-            connection.execute("COMMIT")
-            self.problem = None
-        except (sqlite3.Error, StoreError) as error:
+            with self._transaction() as connection:
+                result = job.run(connection)
+        except Exception as error:
             self._failed(error)
             result = unavailable(error)
+            self._probe()  # it may be this job's problem alone
         self._deliver(job.done, result)
 
     # Group commit
 
     def _commit(self, appends: Sequence[Append]) -> None:
-        heads = {id(append.room): (append.room, append.room.head, append.room.room_id) for append in appends}
+        before = {append.room: (append.room.head, append.room.room_id) for append in appends}
+        results: Sequence[Stored | WireError]
         try:
             try:
                 results = self._write(appends, careful=False)
             except sqlite3.IntegrityError:
                 # An id that is stored already, but not a recent one: look every id up this time.
-                self._restore(heads)
+                self._connected().execute("ROLLBACK")
+                self._restore(before)
                 results = self._write(appends, careful=True)
-            self.problem = None
-        except (sqlite3.Error, StoreError) as error:
+        except Exception as error:
+            for room in before:
+                self._doubtful[room] = max(room.head, self._doubtful.get(room, 0))
             self._failed(error)
-            self._restore(heads)
+            self._restore(before)
             results = [unavailable(error)] * len(appends)
         self._deliver(_complete, appends, results)
 
-    def _restore(self, heads: dict[int, tuple[RoomState, int, int]]) -> None:
-        for room, head, room_id in heads.values():
+    def _restore(self, before: dict[RoomState, tuple[int, int]]) -> None:
+        for room, (head, room_id) in before.items():
             room.head, room.room_id = head, room_id
         self._recent.clear()
-        if self._connection is not None and self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
 
     def _write(self, appends: Sequence[Append], *, careful: bool) -> list[Stored | WireError]:
-        connection = self._connected()
-        connection.execute("BEGIN IMMEDIATE")
-        batch = Batch(connection, self._recent, self._failures, careful=careful)
-        results = [batch.add(append.room, append.draft) for append in appends]
-        batch.finish()
-        connection.execute("COMMIT")
+        with self._transaction() as connection:
+            batch = Batch(connection, self._recent, careful=careful)
+            results = [batch.add(append.room, append.draft) for append in appends]
+            batch.finish()
         while len(self._recent) > RECENT_IDS:
             self._recent.popitem(last=False)
         return results
 
 
 def _complete(appends: Sequence[Append], results: Sequence[Stored | WireError]) -> None:
-    """In the loop's thread: tells everyone what came of it."""
+    """In the loop's thread: tells everyone what came of it, even when somebody fails to take it."""
+    failure: Exception | None = None
     for append, result in zip(appends, results, strict=True):
-        append.done(result)
+        try:
+            append.done(result)
+        except Exception as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
 
 
-def unavailable(error: Exception) -> WireError:
+def describe(error: Exception) -> str:
+    """What is wrong, in one line; errors that nobody expects say what they are."""
+    return str(error) if isinstance(error, (sqlite3.Error, StoreError)) else repr(error)
+
+
+def unavailable(error: Exception | str) -> WireError:
     """What clients are told of a store that cannot store."""
+    reason = error if isinstance(error, str) else describe(error)
     return WireError(
         Code.UNAVAILABLE,
-        f"the message store is not available ({error}); send it again later",
+        f"the message store is not available ({reason}); send it again later",
         retry_after_ms=RETRY_AFTER_MS,
     )
-
-
-class Batch:
-    """The events of one transaction."""
-
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        recent: OrderedDict[tuple[int, str, str], tuple[int, int]],
-        failures: int,
-        *,
-        careful: bool,
-    ) -> None:
-        self._connection = connection
-        self._failures = failures
-        self._recent = recent
-        self._careful = careful
-        self._rows: list[tuple[Any, ...]] = []
-        self._sizes: dict[RoomState, int] = {}  # bytes added
-
-    def add(self, room: RoomState, draft: Draft) -> Stored | WireError:
-        """Numbers the event, unless its id is known or it changes what it may not."""
-        if not room.room_id:
-            self._create(room)
-        if room.failures != self._failures:
-            self._take_back(room)
-        if draft.id is not None and (first := self._find(room, draft.author, draft.id)) is not None:
-            return Stored(*first, None)
-        if draft.of is not None:
-            try:
-                self._change(room, draft)
-            except WireError as error:
-                return error
-        seq = room.head = room.head + 1
-        body = draft.encode(room.name, seq)
-        key = room.room_id << SEQ_BITS | seq
-        self._rows.append((key, draft.kind, draft.author, draft.id, draft.at_ms, body.decode()))
-        self._sizes[room] = self._sizes.get(room, 0) + len(body)
-        if draft.id is not None:
-            self._recent[room.room_id, draft.author, draft.id] = (seq, draft.at_ms)
-        return Stored(seq, draft.at_ms, body)
-
-    def finish(self) -> None:
-        """Writes what has been added."""
-        self._flush()
-        for room, size in self._sizes.items():
-            self._connection.execute(
-                "UPDATE rooms SET head = ?, size_bytes = size_bytes + ? WHERE id = ?",
-                (room.head, size, room.room_id),
-            )
-
-    def _create(self, room: RoomState) -> None:
-        self._connection.execute(
-            "INSERT INTO rooms (name, epoch, head, first) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch",
-            (room.name, room.epoch, room.head, room.first),
-        )
-        query = "SELECT id FROM rooms WHERE name = ?"
-        (room.room_id,) = self._connection.execute(query, (room.name,)).fetchone()
-
-    def _take_back(self, room: RoomState) -> None:
-        """Deletes what a failed commit may have left: its senders were told that it was not stored."""
-        newest, end = room.room_id << SEQ_BITS | room.head, room.room_id + 1 << SEQ_BITS
-        self._connection.execute("DELETE FROM events WHERE key > ? AND key < ?", (newest, end))
-        self._connection.execute("UPDATE rooms SET head = ? WHERE id = ?", (room.head, room.room_id))
-        room.failures = self._failures
-
-    def _find(self, room: RoomState, author: str, draft_id: str) -> tuple[int, int] | None:
-        """The first event with this id: its seq and time."""
-        known = self._recent.get((room.room_id, author, draft_id))
-        if known is not None or not self._careful:
-            return known
-        self._flush()
-        found = self._connection.execute(
-            "SELECT key, at_ms FROM events WHERE key >> 40 = ? AND author = ? AND id = ?",
-            (room.room_id, author, draft_id),
-        ).fetchone()
-        return (found[0] & (1 << SEQ_BITS) - 1, found[1]) if found else None
-
-    def _change(self, room: RoomState, draft: Draft) -> None:
-        """Checks the change and keeps what becomes of the message. Raises WireError."""
-        self._flush()
-        assert draft.of is not None
-        key = room.room_id << SEQ_BITS | draft.of
-        found = self._connection.execute(
-            "SELECT coalesce(states.body, events.body) FROM events LEFT JOIN states USING (key) "
-            "WHERE events.key = ? AND kind = ?",
-            (key, Kind.MESSAGE),
-        ).fetchone()
-        message: State | None = orjson.loads(found[0]) if found else None
-        check_change(draft, message)
-        assert message is not None
-        state = change(message, draft)
-        self._connection.execute(
-            "REPLACE INTO states (key, body) VALUES (?, ?)", (key, orjson.dumps(state).decode())
-        )
-        if self._connection.execute("SELECT 1 FROM texts WHERE rowid = ?", (key,)).fetchone():
-            self._connection.execute("DELETE FROM texts WHERE rowid = ?", (key,))
-            if "text" in state:
-                self._connection.execute(
-                    "INSERT INTO texts (rowid, text) VALUES (?, ?)", (key, state["text"])
-                )
-
-    def _flush(self) -> None:
-        rows, self._rows = self._rows, []
-        at = 0
-        for size in ROWS_PER_INSERT:
-            while len(rows) - at >= size:
-                values = ", ".join(["(?, ?, ?, ?, ?, ?)"] * size)
-                flat = [value for row in rows[at : at + size] for value in row]
-                self._connection.execute(f"INSERT INTO events VALUES {values}", flat)
-                at += size

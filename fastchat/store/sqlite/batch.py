@@ -1,0 +1,181 @@
+"""The events of one transaction: their numbers, their rows, and what becomes of the messages they change."""
+
+import sqlite3
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from secrets import token_hex
+from typing import Any
+
+import orjson
+
+from fastchat.messages import WireError
+from fastchat.store.interface import Draft, Kind, Stored
+from fastchat.store.sqlite.schema import SEQ_BITS, SEQ_MASK
+from fastchat.store.states import State, change, check_change
+
+RecentIds = OrderedDict[tuple[int, str, str], tuple[int, int]]
+"""By room, author and id: an event's seq and time."""
+
+_ROW = "(?, ?, ?, ?, ?, ?)"
+_INSERTS = tuple((size, f"INSERT INTO events VALUES {', '.join([_ROW] * size)}") for size in (256, 32, 4, 1))
+_FIND = f"SELECT key, at_ms FROM events WHERE key >> {SEQ_BITS} = ? AND author = ? AND id = ?"
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class RoomState:
+    """A room's numbers. After a failed commit they are the truth, not the file."""
+
+    name: str
+    room_id: int = 0  # 0: not in the file yet
+    epoch: str = field(default_factory=lambda: token_hex(6))
+    head: int = 0
+    first: int = 1
+
+
+class Batch:
+    """The events of one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, recent: RecentIds, *, careful: bool) -> None:
+        self._connection = connection
+        self._recent = recent
+        self._careful = careful
+        self._rows: list[tuple[Any, ...]] = []
+        self._sizes: dict[RoomState, int] = {}  # bytes added
+
+    def add(self, room: RoomState, draft: Draft) -> Stored | WireError:
+        """Numbers the event, unless its id is known or it changes what it may not."""
+        if not room.room_id:
+            self._create(room)
+        if draft.id is not None and (first := self._find(room, draft.author, draft.id, draft.of)) is not None:
+            return Stored(*first, None)
+        if draft.of is not None:
+            try:
+                self._change(room, draft)
+            except WireError as error:
+                return error
+        seq = room.head = room.head + 1
+        body = draft.encode(room.name, seq)
+        key = room.room_id << SEQ_BITS | seq
+        self._rows.append((key, draft.kind, draft.author, draft.id, draft.at_ms, body.decode()))
+        self._sizes[room] = self._sizes.get(room, 0) + len(body)
+        if draft.id is not None:
+            self._recent[room.room_id, draft.author, draft.id] = (seq, draft.at_ms)
+        return Stored(seq, draft.at_ms, body)
+
+    def finish(self) -> None:
+        """Writes what has been added."""
+        self._flush()
+        for room, size in self._sizes.items():
+            self._connection.execute(
+                "UPDATE rooms SET head = ?, size_bytes = size_bytes + ? WHERE id = ?",
+                (room.head, size, room.room_id),
+            )
+
+    def _create(self, room: RoomState) -> None:
+        self._connection.execute(
+            "INSERT INTO rooms (name, epoch, head, first) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch",
+            (room.name, room.epoch, room.head, room.first),
+        )
+        query = "SELECT id FROM rooms WHERE name = ?"
+        (room.room_id,) = self._connection.execute(query, (room.name,)).fetchone()
+
+    def _find(self, room: RoomState, author: str, draft_id: str, of: int | None) -> tuple[int, int] | None:
+        """The first event with this id: its seq and time."""
+        ids = (room.room_id, author, draft_id)
+        known = self._recent.get(ids)
+        # A message stored twice fails at the unique index. A change stored twice would be refused before
+        # that, if it was a deletion: so it is looked up.
+        if known is None and (self._careful or of is not None):
+            self._flush()
+            found = self._connection.execute(_FIND, ids).fetchone()
+            if found:
+                known = self._recent[ids] = (found[0] & SEQ_MASK, found[1])
+        return known
+
+    def _change(self, room: RoomState, draft: Draft) -> None:
+        """Checks the change and keeps what becomes of the message. Raises WireError."""
+        assert draft.of is not None
+        if not 0 < draft.of <= room.head:  # would be a key of another room
+            check_change(draft, None)
+        self._flush()
+        key = room.room_id << SEQ_BITS | draft.of
+        found = self._connection.execute(
+            "SELECT coalesce(states.body, events.body) FROM events LEFT JOIN states USING (key) "
+            "WHERE events.key = ? AND kind = ?",
+            (key, Kind.MESSAGE),
+        ).fetchone()
+        message: State | None = orjson.loads(found[0]) if found else None
+        check_change(draft, message)
+        assert message is not None
+        _keep_state(self._connection, key, change(message, draft))
+
+    def _flush(self) -> None:
+        rows = self._rows
+        if not rows:
+            return
+        self._rows = []
+        at = 0
+        for size, insert in _INSERTS:
+            while len(rows) - at >= size:
+                flat = [value for row in rows[at : at + size] for value in row]
+                self._connection.execute(insert, flat)
+                at += size
+
+
+def _keep_state(connection: sqlite3.Connection, key: int, state: State) -> None:
+    connection.execute("REPLACE INTO states (key, body) VALUES (?, ?)", (key, orjson.dumps(state).decode()))
+    _index_again(connection, key, state)
+
+
+def _index_again(connection: sqlite3.Connection, key: int, state: State) -> None:
+    """Has search find the message as it is now; one that has not been indexed yet will be."""
+    if connection.execute("SELECT 1 FROM texts WHERE rowid = ?", (key,)).fetchone():
+        connection.execute("DELETE FROM texts WHERE rowid = ?", (key,))
+        if "text" in state:
+            connection.execute("INSERT INTO texts (rowid, text) VALUES (?, ?)", (key, state["text"]))
+
+
+def take_back(connection: sqlite3.Connection, room: RoomState, last: int) -> None:
+    """Deletes what a failed commit may have left: its senders were told that it was not stored.
+
+    The commit began behind the room's head and went up to ``last``.
+    """
+    found = connection.execute("SELECT id FROM rooms WHERE name = ?", (room.name,)).fetchone()
+    if found is None:
+        return
+    base = found[0] << SEQ_BITS
+    span = (base | room.head, base | last)
+    left = connection.execute("SELECT kind, body FROM events WHERE key > ? AND key <= ?", span).fetchall()
+    if not left:
+        return
+    for table, column in (("events", "key"), ("states", "key"), ("texts", "rowid")):
+        connection.execute(f"DELETE FROM {table} WHERE {column} > ? AND {column} <= ?", span)
+    connection.execute(
+        "UPDATE rooms SET head = ?, indexed = min(indexed, ?), size_bytes = size_bytes - ? WHERE id = ?",
+        (room.head, room.head, sum(len(body.encode()) for _, body in left), found[0]),
+    )
+    for seq in {orjson.loads(body)["of"] for kind, body in left if kind != Kind.MESSAGE}:
+        if seq <= room.head:
+            _recall_state(connection, base, seq)
+
+
+def _recall_state(connection: sqlite3.Connection, base: int, seq: int) -> None:
+    """Makes a message again what the changes that are left have made of it."""
+    key = base | seq
+    found = connection.execute("SELECT body FROM events WHERE key = ?", (key,)).fetchone()
+    if found is None:
+        return
+    changes = connection.execute(
+        "SELECT kind, author, at_ms, body FROM events "
+        f"WHERE key > ? AND key < ? AND kind <> '{Kind.MESSAGE}' AND body ->> '$.of' = ? ORDER BY key",
+        (key, base + SEQ_MASK, seq),
+    ).fetchall()
+    state: State = orjson.loads(found[0])
+    for kind, author, at_ms, body in changes:
+        state = change(state, Draft(Kind(kind), author, at_ms, orjson.loads(body)))
+    if changes:
+        _keep_state(connection, key, state)
+    else:
+        connection.execute("DELETE FROM states WHERE key = ?", (key,))
+        _index_again(connection, key, state)
