@@ -71,8 +71,9 @@ def _show_deleted(event: Reply) -> Sequence[str]:
 
 
 def _show_reacted(event: Reply) -> Sequence[str]:
-    verb = "takes back" if event.get("remove") else "reacts with"
-    return [f"* [{event['room']}] {event['from']} {verb} {event['reaction']} to message {event['of']}"]
+    sign = event["reaction"]
+    what = f"takes {sign} back from" if event.get("remove") else f"reacts with {sign} to"
+    return [f"* [{event['room']}] {event['from']} {what} message {event['of']}"]
 
 
 def _show_states(messages: Sequence[object]) -> list[str]:

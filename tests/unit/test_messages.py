@@ -16,9 +16,10 @@ from fastchat.messages import (
     WireError,
     bye,
     check_command,
+    encode_event,
     encode_lagged,
-    encode_message,
     encode_presence,
+    encode_receipts,
     encode_typing,
     error_reply,
     parse_object,
@@ -66,11 +67,34 @@ OBJECT: list[Any] = [{}, {"a": None}, {"type": "send", "room": "X"}]
 NO_REF = ["r" * 65, 1.0, True, False, [], {}, SEQ_MAX + 1, -SEQ_MAX - 1]
 REF = ["", "r", "r" * 64, 0, -1, SEQ_MAX, -SEQ_MAX, None]
 
+NO_REACTION = ["", "r" * 33, None, 1, []]
+REACTION = ["+1", "\U0001f44d", "r" * 32]
+NO_FLAG = [None, 0, 1, "true", []]
+FLAG = [True, False]
+NO_RESUME: list[Any] = [
+    None,
+    [],
+    "lobby",
+    {"Lobby": 1},
+    {"lobby": -1},
+    {"lobby": 1.0},
+    {"a": 1, "b": None},
+    {"": 0},
+]
+RESUME: list[Any] = [{}, {"lobby": 0}, {"lobby": SEQ_MAX, "games": 1}]
+NO_EPOCHS: list[Any] = [None, [], {"Lobby": "e"}, {"lobby": ""}, {"lobby": 1}, {"lobby": "e" * 65}]
+EPOCHS: list[Any] = [{}, {"lobby": "e"}, {"a": "e" * 64, "b": "f"}]
+
 VALID: dict[str, dict[str, Any]] = {
     "hello": {},
     "join": {"room": "lobby"},
     "leave": {"room": "lobby"},
     "send": {"room": "lobby", "text": "hi"},
+    "edit": {"room": "lobby", "seq": 1, "text": "hi"},
+    "delete": {"room": "lobby", "seq": 1},
+    "react": {"room": "lobby", "seq": 1, "reaction": "+1"},
+    "ack": {"room": "lobby", "seq": 1},
+    "search": {"query": "hi"},
     "members": {"room": "lobby"},
     "rooms": {},
     "history": {"room": "lobby"},
@@ -88,6 +112,27 @@ FORMS: list[tuple[str, str, list[Any], list[Any]]] = [
     ("send", "id", ID, NO_ID),
     ("send", "text", TEXT, NO_TEXT),
     ("send", "data", OBJECT, NO_OBJECT),
+    ("hello", "resume", RESUME, NO_RESUME),
+    ("hello", "epochs", EPOCHS, NO_EPOCHS),
+    ("edit", "room", ROOM, NO_ROOM),
+    ("edit", "seq", SEQ, NO_SEQ),
+    ("edit", "text", TEXT, NO_TEXT),
+    ("edit", "id", ID, NO_ID),
+    ("edit", "data", OBJECT, NO_OBJECT),
+    ("delete", "room", ROOM, NO_ROOM),
+    ("delete", "seq", SEQ, NO_SEQ),
+    ("delete", "id", ID, NO_ID),
+    ("react", "room", ROOM, NO_ROOM),
+    ("react", "seq", SEQ, NO_SEQ),
+    ("react", "reaction", REACTION, NO_REACTION),
+    ("react", "remove", FLAG, NO_FLAG),
+    ("react", "id", ID, NO_ID),
+    ("ack", "room", ROOM, NO_ROOM),
+    ("ack", "seq", SEQ, NO_SEQ),
+    ("search", "query", TEXT, NO_TEXT),
+    ("search", "room", ROOM, NO_ROOM),
+    ("search", "before", SEQ, NO_SEQ),
+    ("search", "limit", LIMIT, NO_LIMIT),
     ("members", "room", ROOM, NO_ROOM),
     ("history", "room", ROOM, NO_ROOM),
     ("history", "before", SEQ, NO_SEQ),
@@ -299,14 +344,22 @@ def test_an_error_has_only_the_fields_that_help() -> None:
     assert full == {
         "type": "error", "code": "rate_limited", "message": "no", "field": "f", "retry_after_ms": 0, "ref": 0,
     }  # fmt: skip
+    of_a_room = error_reply(WireError(Code.UNAVAILABLE, "no"), None, "lobby")
+    assert of_a_room == {"type": "error", "code": "unavailable", "message": "no", "room": "lobby"}
 
 
 def test_events() -> None:
-    assert orjson.loads(encode_message("r", 1, "a", 5, "t", None, None)) == {
+    assert orjson.loads(encode_event("message", "r", 1, "a", 5, {"text": "t"})) == {
         "type": "message", "room": "r", "seq": 1, "from": "a", "at": 5, "text": "t",
     }  # fmt: skip
-    assert orjson.loads(encode_message("r", 1, "a", 5, "t", "i", {})) == {
+    assert orjson.loads(encode_event("message", "r", 1, "a", 5, {"text": "t", "data": {}}, "i")) == {
         "type": "message", "room": "r", "seq": 1, "id": "i", "from": "a", "at": 5, "text": "t", "data": {},
+    }  # fmt: skip
+    assert orjson.loads(encode_event("reacted", "r", 2, "a", 5, {"reaction": "+1"}, of=1)) == {
+        "type": "reacted", "room": "r", "seq": 2, "of": 1, "from": "a", "at": 5, "reaction": "+1",
+    }  # fmt: skip
+    assert orjson.loads(encode_receipts("r", {"a": 3})) == {
+        "type": "receipt", "room": "r", "receipts": {"a": 3},
     }  # fmt: skip
     assert orjson.loads(encode_presence("r", ["a"], ["b"], 2)) == {
         "type": "presence", "room": "r", "joined": ["a"], "left": ["b"], "members": 2,
@@ -318,7 +371,9 @@ def test_events() -> None:
 
 
 def test_an_event_is_one_line() -> None:
-    body = encode_message("r", 1, "a", 5, "two\nlines\r\u2028", "\n", {"k\n": "\n"})
+    body = encode_event(
+        "message", "r", 1, "a", 5, {"text": "two\nlines\r\u2028", "data": {"k\n": "\n"}}, "\n"
+    )
     assert b"\n" not in body
     assert b"\r" not in body
 
