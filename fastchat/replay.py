@@ -5,7 +5,7 @@ However many readers are behind, a block is read from the store once while it is
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,8 +23,14 @@ class BlockCache:
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
-        self._size_bytes = 0
+        self.size_bytes = 0
         self._blocks: OrderedDict[tuple[RoomLog, int], Ring] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def __iter__(self) -> Iterator[Ring]:
+        return iter(self._blocks.values())
 
     def get(self, log: RoomLog, index: int) -> Ring | None:
         """The block, if it is remembered."""
@@ -36,11 +42,11 @@ class BlockCache:
     def put(self, log: RoomLog, index: int, block: Ring) -> None:
         """Remembers a block, and forgets those that were not used for the longest time."""
         older = self._blocks.pop((log, index), None)
-        self._size_bytes += block.size_bytes - (older.size_bytes if older is not None else 0)
+        self.size_bytes += block.size_bytes - (older.size_bytes if older is not None else 0)
         self._blocks[log, index] = block
-        while self._size_bytes > self.limit_bytes and len(self._blocks) > 1:
+        while self.size_bytes > self.limit_bytes and len(self._blocks) > 1:
             _, forgotten = self._blocks.popitem(last=False)
-            self._size_bytes -= forgotten.size_bytes
+            self.size_bytes -= forgotten.size_bytes
 
 
 class Replay:
@@ -55,7 +61,7 @@ class Replay:
         self._log = log
         self._cache = cache
         self._call_later = call_later
-        self._asked: set[int] = set()
+        self.asked: set[int] = set()  # the blocks that are being read, and those that will be tried again
         self._trimmed = 0  # the log has let go of everything up to this event
 
     def fetch(self, channel: Channel, after: int) -> Ring | None:
@@ -63,8 +69,8 @@ class Replay:
         after = max(after, self._trimmed)
         block = self._remembered(after)
         index = after // BLOCK_EVENTS
-        if block is None and index not in self._asked:
-            self._asked.add(index)
+        if block is None and index not in self.asked:
+            self.asked.add(index)
             self._log.replay(index * BLOCK_EVENTS, partial(self._on_block, channel, index))
             # A log that answers at once has done so before anybody waits.
             block = self._remembered(max(after, self._trimmed))
@@ -80,7 +86,7 @@ class Replay:
             # Readers wait: the store will be there again, and nothing may be skipped.
             self._call_later(RETRY_S, partial(self._ask_again, channel, index))
             return
-        self._asked.discard(index)
+        self.asked.discard(index)
         ring = Ring(NO_LIMIT, block.first - 1)
         for seq, body in enumerate(bodies, block.first):
             ring.append(Event(seq, body))
@@ -91,7 +97,7 @@ class Replay:
         self._wake(channel, index)
 
     def _ask_again(self, channel: Channel, index: int) -> None:
-        self._asked.discard(index)
+        self.asked.discard(index)
         self._wake(channel, index)
 
     def _wake(self, channel: Channel, index: int) -> None:

@@ -291,7 +291,7 @@ class Fanout:
         return bool(following) and len(encode(following[0].body)) <= budget_bytes
 
     def take(self, subscription: Subscription, budget_bytes: int) -> bytes:
-        """The log's events, and in front of them what is ephemeral, if the reader gets to the head with that."""
+        """The log's events, and in front of them what is ephemeral, if they lead to the head."""
         channel = subscription.channel
         span = self.take_log(subscription, budget_bytes) if subscription.seq != channel.ring.head_seq else b""
         budget_bytes -= len(span)
