@@ -378,7 +378,7 @@ def check(directory: Path) -> Verdict:
     verdict.counts.pop("events seen", None)
     said: dict[Key, Document] = {}
     for path in sorted(directory.glob(CLIENTS)):
-        witness = Witness(path.stem.removeprefix("client-"), log, verdict)
+        witness = Witness(path.name.removeprefix("client-").split(".")[0], log, verdict)
         for entry in read(path):
             witness.take(entry)
         witness.end()

@@ -71,7 +71,7 @@ class Client:
         self.transport = transport
         self.resume = resume
         self.random = Random(world.random.random())
-        self.history = History(world.directory / (file or f"client-{name}.jsonl"))
+        self.history = History(world.directory / (file or f"client-{name}.jsonl.gz"))
         self.after: dict[str, int | None] = dict.fromkeys(rooms, after)
         self.epochs: dict[str, str] = {}
         self.open_rooms = set(rooms)
@@ -172,6 +172,8 @@ class Sender(Client):
     def __init__(self, world: World, name: str, transport: str, rooms: Sequence[str] = ROOMS) -> None:
         super().__init__(world, name, transport, rooms, after=0)
         self.outstanding = 8
+        self.fickleness = 1
+        """With more of it, it rather changes what there is than says something new."""
         self.unanswered: dict[str, Document] = {}
         self.own: deque[tuple[str, int]] = deque(maxlen=50)
         """Messages of its own that it may change."""
@@ -215,23 +217,19 @@ class Sender(Client):
 
     def invent(self) -> Document:
         """Something new: a message mostly, or a change of one."""
-        dice = self.random.random()
-        if dice < 0.08 and self.others:
-            room, seq = self.random.choice(self.others)
-            react: Document = {
-                "type": "react",
-                "room": room,
-                "seq": seq,
-                "reaction": self.random.choice("👍👎!"),
-            }
-            return react | ({"remove": True} if self.random.random() < 0.3 else {})
-        if dice < 0.13 and self.own:
+        dice = self.random.random() ** self.fickleness
+        if dice < 0.05 and self.own:
             room, seq = self.own.popleft()
             return {"type": "delete", "room": room, "seq": seq}
         text = f"{self.name} says {self.random.random()}" + 'é"\\ ' * self.random.randrange(10)
-        if dice < 0.2 and self.own:
+        if dice < 0.12 and self.own:
             room, seq = self.random.choice(self.own)
             return {"type": "edit", "room": room, "seq": seq, "text": text}
+        if dice < 0.2 and self.others:
+            room, seq = self.random.choice(self.others)
+            react: Document = {"type": "react", "room": room, "seq": seq}
+            react["reaction"] = self.random.choice("👍👎!")
+            return react | ({"remove": True} if self.random.random() < 0.3 else {})
         if dice > 0.98:
             text += LONG_TEXT
         return {"type": "send", "room": self.random.choice(list(self.after)), "text": text}
@@ -340,17 +338,17 @@ def cast(world: World) -> list[Client]:
     for number, (outstanding, rooms) in enumerate(
         (
             (1, [calm]),
-            (4, [busy, tiny]),
-            (8, [busy]),
-            (16, [tiny]),
-            (8, [busy, calm]),
-            (32, [busy, tiny, calm]),
+            (1, [tiny, calm]),
+            (2, [busy, tiny]),
+            (4, [busy]),
+            (8, [tiny]),
+            (4, [busy, calm]),
+            (12, [busy, tiny, calm]),
         )
     ):
-        transport = ("lines", "frames")[number % 2]
-        name = f"sender-{number}"
-        sender = Sender(world, name, transport, rooms)
+        sender = Sender(world, f"sender-{number}", ("lines", "frames")[number % 2], rooms)
         sender.outstanding = outstanding
+        sender.fickleness = 3 if outstanding == 1 else 1
         clients.append(sender)
     for transport in TRANSPORTS:
         clients += [

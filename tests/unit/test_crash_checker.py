@@ -1,5 +1,6 @@
 """The crash test's checker: a right history passes, and each planted fault is named."""
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,8 +140,8 @@ class Story:
 
     def check(self, directory: Path) -> checker.Verdict:
         for user, teller in self.tellers.items():
-            path = directory / (FINAL_LOG if user == "archivist" else f"client-{user}.jsonl")
-            path.write_bytes(b"".join(orjson.dumps(entry) + b"\n" for entry in teller.entries))
+            path = directory / (FINAL_LOG if user == "archivist" else f"client-{user}.jsonl.gz")
+            path.write_bytes(gzip.compress(b"".join(orjson.dumps(entry) + b"\n" for entry in teller.entries)))
         return checker.check(directory)
 
 
