@@ -110,6 +110,33 @@ def serve(
     raise typer.Exit(status)
 
 
+@app.command()
+def backup(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The copy, one file; copy it back to restore.")
+    ],
+    store: Annotated[str | None, typer.Option(metavar="URL", help="What to copy (store.url).")] = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
+) -> None:
+    """Copy the store to FILE, checked and complete, also while the server runs."""
+    url = _read(config, sets, os.environ, {"store.url": store}).settings.store.url
+    _check_compiled()
+    from fastchat.store import StoreError, back_up, sqlite_path
+
+    source = sqlite_path(url)
+    if source is None:
+        _fail(
+            [f"store.url is {url}, of which there is nothing to copy; name a store with --store URL"], USAGE
+        )
+    try:
+        size_bytes = back_up(source, file, replace=force)
+    except StoreError as error:
+        _fail([str(error)], FAILURE)
+    print(f"copied {source} to {file}: {size_bytes} bytes")
+
+
 @config_app.command()
 def show(
     config: ConfigFile = None,

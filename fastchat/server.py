@@ -211,7 +211,7 @@ class Server:
         )
         make_websocket = functools.partial(WebSocketProtocol, self._websockets)
         config = uvicorn.Config(
-            create_app(self.health),
+            create_app(self.health, self.problem),
             http=typing.cast("type[asyncio.Protocol]", make_http),
             ws=typing.cast("type[asyncio.Protocol]", make_websocket),
             lifespan="off",

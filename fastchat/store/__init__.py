@@ -3,7 +3,7 @@
 from fastchat.store.interface import BLOCK_EVENTS, Block, Draft, Kind, Page, Retention, RoomLog, Store, Stored
 from fastchat.store.memory import MemoryStore
 from fastchat.store.opening import open_store, sqlite_path
-from fastchat.store.sqlite import StoreError
+from fastchat.store.sqlite import StoreError, back_up
 
 __all__ = [
     "BLOCK_EVENTS",
@@ -17,6 +17,7 @@ __all__ = [
     "Store",
     "StoreError",
     "Stored",
+    "back_up",
     "open_store",
     "sqlite_path",
 ]

@@ -25,6 +25,13 @@ class HealthReport(BaseModel):
     uptime_s: float = Field(ge=0)
 
 
+class ReadinessReport(BaseModel):
+    """Whether clients should be sent here now, and why not."""
+
+    status: Literal["ready", "unavailable"]
+    reason: str | None = Field(default=None, description="what is wrong, where something is")
+
+
 class ErrorReport(BaseModel):
     """What every answer that is not a success carries: `code` is for programs, `message` for people."""
 
@@ -32,8 +39,14 @@ class ErrorReport(BaseModel):
     message: str
 
 
-def create_app(health: Callable[[], HealthReport]) -> FastAPI:
-    """Build the application. `health` is called in the loop for each `/healthz` and MUST NOT block."""
+def create_app(
+    health: Callable[[], HealthReport], problem: Callable[[], str | None] = lambda: None
+) -> FastAPI:
+    """Build the application.
+
+    `health` is called in the loop for each `/healthz`, and `problem` for each `/readyz`: why this server
+    should get no clients now. Both MUST NOT block.
+    """
     # FastAPI's documentation pages load scripts from elsewhere; the description stays at /openapi.json.
     app = FastAPI(title="fastchat", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
 
@@ -52,6 +65,19 @@ def create_app(health: Callable[[], HealthReport]) -> FastAPI:
         response.status_code = 200 if report.status == "ok" else 503
         response.headers["Cache-Control"] = "no-store"
         return report
+
+    @app.head("/readyz", include_in_schema=False, response_model_exclude_none=True)
+    @app.get(
+        "/readyz",
+        responses={503: {"model": ReadinessReport, "description": "Unavailable"}},
+        response_model_exclude_none=True,
+    )
+    async def get_readiness(response: Response) -> ReadinessReport:
+        """Say whether to send clients here: 503 while it drains, and while its store cannot store."""
+        reason = problem()
+        response.status_code = 200 if reason is None else 503
+        response.headers["Cache-Control"] = "no-store"
+        return ReadinessReport(status="ready" if reason is None else "unavailable", reason=reason)
 
     @app.head("/ws", include_in_schema=False)
     @app.get("/ws", status_code=426, response_model=ErrorReport)
@@ -107,7 +133,7 @@ async def on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     path, message, headers = request.scope["path"], error.detail, dict(error.headers or {})
     if error.status_code == HTTPStatus.NOT_FOUND:
-        message = f"nothing at {path}: the page is at /, chat at /ws, health at /healthz"
+        message = f"nothing at {path}: the page is at /, chat at /ws, health at /healthz and /readyz"
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         # The error knows the methods of one route only; RFC 9110, 10.2.1 wants all that the path takes.
         routes = (route for route in request.app.routes if isinstance(route, Route))

@@ -51,9 +51,11 @@ class Exchange:
             self.body += message.get("body", b"")
 
 
-async def request(method: str, path: str, report: HealthReport = REPORT) -> Exchange:
+async def request(
+    method: str, path: str, report: HealthReport = REPORT, problem: str | None = None
+) -> Exchange:
     exchange = Exchange(method, path)
-    await create_app(lambda: report)(exchange.scope, exchange.receive, exchange.send)
+    await create_app(lambda: report, lambda: problem)(exchange.scope, exchange.receive, exchange.send)
     return exchange
 
 
@@ -130,6 +132,17 @@ async def test_websocket_path_without_upgrade() -> None:
     }
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_readiness(method: str) -> None:
+    answer = await request(method, "/readyz")
+    assert answer.status == 200
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.body == b'{"status":"ready"}'
+    answer = await request(method, "/readyz", problem="database or disk is full")
+    assert answer.status == 503
+    assert json.loads(answer.body) == {"status": "unavailable", "reason": "database or disk is full"}
+
+
 @pytest.mark.parametrize("path", ["/nothing", "/docs", "/redoc", "/ws/", "/healthz/deeper", "//"])
 async def test_unknown_path(path: str) -> None:
     answer = await request("GET", path)
@@ -137,7 +150,7 @@ async def test_unknown_path(path: str) -> None:
     assert answer.headers["content-type"] == "application/json"
     assert json.loads(answer.body) == {
         "code": "not_found",
-        "message": f"nothing at {path}: the page is at /, chat at /ws, health at /healthz",
+        "message": f"nothing at {path}: the page is at /, chat at /ws, health at /healthz and /readyz",
     }
 
 
@@ -165,7 +178,7 @@ async def test_failure_keeps_its_details_to_the_log() -> None:
     }
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/ws", "/openapi.json", "/nothing"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/ws", "/openapi.json", "/nothing"])
 async def test_head_answers_as_get(path: str) -> None:
     head, get = await request("HEAD", path), await request("GET", path)
     assert (head.status, head.headers) == (get.status, get.headers)
@@ -175,7 +188,7 @@ async def test_description() -> None:
     answer = await request("GET", "/openapi.json")
     description = json.loads(answer.body)
     assert description["info"] == {"title": "fastchat", "version": "1"}
-    assert set(description["paths"]) == {"/healthz", "/ws"}
+    assert set(description["paths"]) == {"/healthz", "/readyz", "/ws"}
     assert set(description["paths"]["/healthz"]) == {"get"}
     assert set(description["paths"]["/healthz"]["get"]["responses"]) == {"200", "503"}
     assert set(description["paths"]["/ws"]["get"]["responses"]) == {"426"}

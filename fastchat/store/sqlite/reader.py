@@ -25,26 +25,19 @@ _BLOCK = """
 """
 _NEXT = "SELECT min(key) FROM events WHERE key > ? AND key <= ?"
 
-# What is larger than a page stays in SQLite; one message more than fits tells that there are more. ``before``
-# is the size of the messages that come first.
 _PAGE = f"""
     SELECT group_concat(body, char(10)), count(*) FROM (
-        SELECT body FROM (
-            SELECT key, body, sum(size) OVER earlier - size AS before,
-                row_number() OVER earlier AS number FROM (
-                SELECT key, body, length(CAST(body AS BLOB)) AS size FROM (
-                    SELECT key, coalesce(states.body, events.body) AS body
-                    FROM events LEFT JOIN states USING (key)
-                    WHERE key > ? AND key < ? AND kind = '{Kind.MESSAGE}'
-                    ORDER BY key {{order}} LIMIT ?
-                )
-            ) WINDOW earlier AS (ORDER BY key {{order}})
-        ) WHERE before <= {PAGE_BYTES} OR number = 2 ORDER BY key
+        SELECT key, body FROM (
+            SELECT key, coalesce(states.body, events.body) AS body
+            FROM events LEFT JOIN states USING (key)
+            WHERE key > ? AND key < ? AND kind = '{Kind.MESSAGE}'
+            ORDER BY key {{order}} LIMIT ?
+        ) ORDER BY key
     )
 """
 _OLDEST = _PAGE.format(order="ASC")
 _NEWEST = _PAGE.format(order="DESC")
-_PAGE_MAX = PAGE_BYTES // 64  # messages; none is smaller than that
+_PAGE_MAX = PAGE_BYTES // 64  # messages, of which none is smaller than that
 
 _MARKS = """
     SELECT json_group_object(name, seq) FROM rooms JOIN marks ON room_id = rooms.id

@@ -175,9 +175,10 @@ class SqliteStore:
 
     def close(self) -> None:
         """Commits what was submitted, and lets another process have the file."""
-        self.writer.close()
         self.reader.close()
         self.searcher.close()
+        # The last one to close the file brings it into one piece; those who only read cannot.
+        self.writer.close()
         os.close(self._lock)
 
 
