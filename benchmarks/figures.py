@@ -8,16 +8,28 @@ import pathlib
 import platform
 import sys
 
+from .delay import measure_delay
 from .fairness import measure_ping
+from .ingest import measure_ingest
 from .memory import measure_idle, measure_stuck
 from .plan import FULL, QUICK, Plan
 from .processes import LOAD_CORE, SERVER_CORE, prepare_driver
 from .results import Figure, format_table, write_json
+from .resume import measure_resume
 from .throughput import measure_throughput
 
 _THROUGHPUT = ("one", "saturation-send", "saturation-writev", "saturation-ws")
-_GROUPS = {"saturation": _THROUGHPUT[1:], "throughput": _THROUGHPUT, "idle": ("idle-room", "idle-rooms")}
-NAMES = (*_THROUGHPUT, "idle-room", "idle-rooms", "stuck", "ping")
+_INGEST = ("durable-ingest", "durable-rabbitmq", "durable-nats")
+_RESUME = ("resume-one", "resume-many")
+_DURABLE = (*_INGEST, "durable-delay", *_RESUME)
+_GROUPS = {
+    "saturation": _THROUGHPUT[1:],
+    "throughput": _THROUGHPUT,
+    "idle": ("idle-room", "idle-rooms"),
+    "durable": _DURABLE,
+    "resume": _RESUME,
+}
+NAMES = (*_THROUGHPUT, "idle-room", "idle-rooms", "stuck", "ping", *_DURABLE)
 
 
 def measure_figures(plan: Plan, wanted: set[str]) -> list[Figure]:
@@ -38,6 +50,20 @@ def measure_figures(plan: Plan, wanted: set[str]) -> list[Figure]:
     if "ping" in wanted:
         print("ping beside a flood", flush=True)
         figures.append(measure_ping(plan))
+    return figures + measure_durable(plan, wanted)
+
+
+def measure_durable(plan: Plan, wanted: set[str]) -> list[Figure]:
+    figures: list[Figure] = []
+    if wanted & set(_INGEST):
+        print("durable ingest", flush=True)
+        figures += measure_ingest(plan, wanted)
+    if "durable-delay" in wanted:
+        print("what durability adds to the delay", flush=True)
+        figures.append(measure_delay(plan))
+    if wanted & set(_RESUME):
+        print("resume", flush=True)
+        figures += measure_resume(plan, wanted)
     return figures
 
 

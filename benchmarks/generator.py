@@ -21,6 +21,7 @@ class Load:
     """What one phase did. Delays in microseconds, from sending to each verified delivery (or to the pong)."""
 
     sent: int
+    acked: int
     deliveries: int
     sender_deliveries: int
     bytes: int
@@ -46,13 +47,17 @@ class Load:
         return self.deliveries + self.sender_deliveries
 
     @property
+    def unacknowledged(self) -> int:
+        return self.sent - self.acked
+
+    @property
     def event_bytes(self) -> float:
         return self.bytes / self.deliveries if self.deliveries else 0.0
 
     @property
     def faults(self) -> str:
         """What went wrong, or an empty string."""
-        names = ("missing", "lagged", "out_of_order", "errors", "closed")
+        names = ("missing", "lagged", "out_of_order", "errors", "closed", "unacknowledged")
         return ", ".join(f"{name}={getattr(self, name)}" for name in names if getattr(self, name))
 
 

@@ -21,6 +21,15 @@ class Plan:
     healthy_readers: int = 100
     room_members: int = 10_000
     ping_seconds: float = 10.0
+    ingest_senders: int = 100
+    ingest_window: int = 16
+    ingest_subscribers: int = 10
+    ingest_seconds: float = 5.0
+    delay_rate: float = 100.0
+    delay_seconds: float = 5.0
+    missed_messages: int = 100_000
+    returning_clients: int = 10_000
+    returning_behind: int = 100
 
     @property
     def outstanding(self) -> int:
@@ -28,4 +37,6 @@ class Plan:
 
 
 FULL = Plan()
-QUICK = Plan(rounds=1, seconds=1.0, flood_bytes=60_000_000, ping_seconds=3.0)
+QUICK = Plan(
+    rounds=1, seconds=1.0, flood_bytes=60_000_000, ping_seconds=3.0, ingest_seconds=2.0, delay_seconds=2.0
+)

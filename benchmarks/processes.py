@@ -8,7 +8,7 @@ import pathlib
 import resource
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 _CORES = sorted(os.sched_getaffinity(0))
@@ -64,6 +64,29 @@ def read_cpu_s(pid: int) -> float:
     counts in steps of 10 ms.
     """
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def read_tree(pid: int) -> list[int]:
+    """Return the process and all that it has started, and those have, as far as they live."""
+    children: dict[int, list[int]] = {}
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(path.parent.name))
+    tree = [pid]
+    for member in tree:
+        tree += children.get(member, [])
+    return tree
+
+
+def settle_cpu(read_s: Callable[[], float], *, quiet_s: float = 1.0, timeout_s: float = 120.0) -> None:
+    """Wait until a server has finished what it put off: less than 3 % of a core for `quiet_s`."""
+    deadline = time.monotonic() + timeout_s
+    used_s, busy = read_s(), True
+    while busy and time.monotonic() < deadline:
+        time.sleep(quiet_s)
+        before_s, used_s = used_s, read_s()
+        busy = used_s - before_s > 0.03 * quiet_s
 
 
 def read_waited_s(pid: int) -> float:

@@ -15,14 +15,8 @@ from collections.abc import Iterator
 from .processes import SERVER_CORE, read_cpu_s, start_process
 from .programs import BUILD, ROOT, build_program
 
-# The defaults suit people; a load generator is one address that says everything at once. What is measured is the
-# fan-out, unless the settings name a file.
-UNLIMITED = (
-    "limits.messages_per_s=0",
-    "limits.connections_per_address=0",
-    "limits.connections=0",
-    "store.url=memory:",
-)
+# The defaults suit people; a load generator is one address that says everything at once.
+UNLIMITED = ("limits.messages_per_s=0", "limits.connections_per_address=0", "limits.connections=0")
 
 
 @dataclasses.dataclass

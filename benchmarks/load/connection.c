@@ -136,14 +136,19 @@ static void send_upgrade(struct connection *connection) {
     connection->state = STATE_UPGRADING;
 }
 
+/* Pingers need no room, and who comes back waits for its phase to begin. */
+static bool joins_at_once(const struct connection *connection) {
+    return connection->role != ROLE_PINGER && options.mode != MODE_RETURN;
+}
+
 static void send_greeting(struct connection *connection) {
-    char user[64], room[96];
-    snprintf(user, sizeof user, "%s%d", options.prefix, connection->index);
+    char room[96];
+    snprintf(connection->user, sizeof connection->user, "%s%d", options.prefix, connection->index);
     snprintf(room, sizeof room, options.rooms > 1 ? "%s-%d" : "%s", options.room,
              connection->index % options.rooms);
     char *out = connection_reserve(connection, 2 * dialect_room(0));
-    size_t size = encode_hello(options.dialect, out, user);
-    if (connection->role != ROLE_PINGER) size += encode_join(options.dialect, out + size, room);
+    size_t size = encode_hello(options.dialect, out, connection->user);
+    if (joins_at_once(connection)) size += encode_join(options.dialect, out + size, room);
     connection_commit(connection, size);
     connection->state = STATE_JOINING;
 }
@@ -180,10 +185,10 @@ static void on_joined(struct connection *connection) {
 /* ---- reading ---- */
 
 static void on_document(struct connection *connection, const struct document *document) {
-    enum kind awaited = connection->role == ROLE_PINGER ? KIND_WELCOME : KIND_JOINED;
-    if (document->kind == KIND_WS_PING && document->length <= 125) {
+    enum kind awaited = joins_at_once(connection) ? KIND_JOINED : KIND_WELCOME;
+    if (document->kind == KIND_PING && document->length <= 125) {
         char *out = connection_reserve(connection, dialect_room(document->length));
-        connection_commit(connection, encode_ws_pong(out, document->bytes, document->length));
+        connection_commit(connection, encode_pong(options.dialect, out, document->bytes, document->length));
     } else if (connection->state == STATE_JOINING && document->kind == awaited) {
         on_joined(connection);
     } else if (connection->state == STATE_JOINING && document->kind == KIND_ERROR) {

@@ -2,6 +2,7 @@
 #ifndef CONNECTION_H
 #define CONNECTION_H
 
+#include "amqp.h"
 #include "dialect.h"
 
 enum role { ROLE_SUBSCRIBER, ROLE_SENDER, ROLE_STUCK, ROLE_PINGER };
@@ -24,6 +25,8 @@ struct connection {
     uint64_t last_seq; /* 0: unknown */
     uint64_t received; /* events of this phase, missed ones included */
     uint64_t outstanding;
+    struct confirms confirms; /* amqp */
+    char user[32];
     struct bytes in;   /* a document's first part */
     struct bytes out;  /* what the socket did not take yet */
 };

@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "amqp.h"
+#include "nats.h"
+
 enum { MAX_DOCUMENT_BYTES = 128 << 10, TYPE_OFFSET = 9 /* behind {"type":" */, FIELD_SEARCH_BYTES = 192 };
 enum { OPCODE_TEXT = 0x1, OPCODE_CLOSE = 0x8, OPCODE_PING = 0x9, OPCODE_PONG = 0xA, MASKED = 0x80 };
 
@@ -42,7 +45,7 @@ static bool next_line(struct input *input, struct document *document) {
 
 static enum kind kind_of_frame(int opcode, const char *payload, size_t length) {
     if (opcode == OPCODE_TEXT) return kind_of(payload, length);
-    if (opcode == OPCODE_PING) return KIND_WS_PING;
+    if (opcode == OPCODE_PING) return KIND_PING;
     return opcode == OPCODE_CLOSE ? KIND_WS_CLOSE : KIND_OTHER;
 }
 
@@ -67,7 +70,12 @@ static bool next_frame(struct input *input, struct document *document) {
 }
 
 bool dialect_next(enum dialect dialect, struct input *input, struct document *document) {
-    return dialect == DIALECT_WS ? next_frame(input, document) : next_line(input, document);
+    switch (dialect) {
+    case DIALECT_WS: return next_frame(input, document);
+    case DIALECT_NATS: return nats_next(input, document);
+    case DIALECT_AMQP: return amqp_next(input, document);
+    default: return next_line(input, document);
+    }
 }
 
 int dialect_upgraded(struct input *input) {
@@ -128,18 +136,29 @@ size_t encode_upgrade(char *out, const char *host) {
 
 size_t encode_hello(enum dialect dialect, char *out, const char *user) {
     if (dialect == DIALECT_FLOOR) return 0;
+    if (dialect == DIALECT_NATS) return nats_encode_hello(out, user);
+    if (dialect == DIALECT_AMQP) return amqp_encode_hello(out);
     return finish(dialect, out, (size_t)sprintf(out, "{\"type\":\"hello\",\"user\":\"%s\"}", user));
 }
 
 size_t encode_join(enum dialect dialect, char *out, const char *room) {
     if (dialect == DIALECT_FLOOR) return finish(dialect, out, (size_t)sprintf(out, "S"));
+    if (dialect == DIALECT_NATS) return nats_encode_join(out);
+    if (dialect == DIALECT_AMQP) return amqp_encode_join(out, room);
     return finish(dialect, out, (size_t)sprintf(out, "{\"type\":\"join\",\"room\":\"%s\"}", room));
 }
 
+size_t encode_return(enum dialect dialect, char *out, const char *room, int after) {
+    return finish(dialect, out,
+                  (size_t)sprintf(out, "{\"type\":\"join\",\"room\":\"%s\",\"after\":%d}", room, after));
+}
+
 /* The id has a fixed width, so that every event of a run has nearly the same size. */
-size_t encode_send(enum dialect dialect, char *out, const char *room, uint64_t id, const char *text,
-                   size_t text_bytes) {
+size_t encode_send(enum dialect dialect, char *out, const char *room, const char *user, uint64_t id,
+                   const char *text, size_t text_bytes) {
     size_t length;
+    if (dialect == DIALECT_NATS) return nats_encode_send(out, room, user, id, text, text_bytes);
+    if (dialect == DIALECT_AMQP) return amqp_encode_send(out, room, text, text_bytes);
     if (dialect == DIALECT_FLOOR) {
         length = (size_t)sprintf(out, "x%09llu ", (unsigned long long)id);
     } else {
@@ -159,6 +178,7 @@ size_t encode_ping(enum dialect dialect, char *out) {
     return finish(dialect, out, (size_t)sprintf(out, "{\"type\":\"ping\"}"));
 }
 
-size_t encode_ws_pong(char *out, const char *payload, size_t length) {
+size_t encode_pong(enum dialect dialect, char *out, const char *payload, size_t length) {
+    if (dialect == DIALECT_NATS) return nats_encode_pong(out);
     return encode_frame(out, OPCODE_PONG, payload, length);
 }

@@ -3,41 +3,15 @@
  * line   fastchat's JSON lines
  * ws     the same documents, one per WebSocket text message
  * floor  the lines of the programs in ../floors
+ * nats   a publisher of NATS JetStream (nats.h)
+ * amqp   a publisher of RabbitMQ (amqp.h)
  */
 #ifndef DIALECT_H
 #define DIALECT_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "wire.h"
 
-enum dialect { DIALECT_FLOOR, DIALECT_LINE, DIALECT_WS };
-
-enum kind {
-    KIND_MESSAGE,
-    KIND_SENT,
-    KIND_JOINED,
-    KIND_WELCOME,
-    KIND_PONG,
-    KIND_LAGGED,
-    KIND_ERROR,
-    KIND_WS_PING,
-    KIND_WS_CLOSE,
-    KIND_OTHER
-};
-
-struct document {
-    enum kind kind;
-    const char *bytes; /* the JSON, or a control frame's payload */
-    size_t length;
-};
-
-/* Bytes that arrived and where parsing them has come to. */
-struct input {
-    const char *at;
-    const char *end;
-    bool broken; /* not the dialect: a masked server frame, a document over any sensible size */
-};
+enum dialect { DIALECT_FLOOR, DIALECT_LINE, DIALECT_WS, DIALECT_NATS, DIALECT_AMQP };
 
 /* Takes the next whole document; false when what is left is only a part of one. */
 bool dialect_next(enum dialect dialect, struct input *input, struct document *document);
@@ -53,9 +27,12 @@ size_t dialect_room(size_t text_bytes);
 size_t encode_upgrade(char *out, const char *host);
 size_t encode_hello(enum dialect dialect, char *out, const char *user);
 size_t encode_join(enum dialect dialect, char *out, const char *room);
-size_t encode_send(enum dialect dialect, char *out, const char *room, uint64_t id, const char *text,
-                   size_t text_bytes);
+/* To come back after event `after`; fastchat's dialects only. */
+size_t encode_return(enum dialect dialect, char *out, const char *room, int after);
+size_t encode_send(enum dialect dialect, char *out, const char *room, const char *user, uint64_t id,
+                   const char *text, size_t text_bytes);
 size_t encode_ping(enum dialect dialect, char *out);
-size_t encode_ws_pong(char *out, const char *payload, size_t length);
+/* What KIND_PING asks for. */
+size_t encode_pong(enum dialect dialect, char *out, const char *payload, size_t length);
 
 #endif

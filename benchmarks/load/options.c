@@ -24,10 +24,10 @@ struct options options = {
 
 static const char usage[] =
     "usage: load --port N [options]\n"
-    "  --mode one|window|paced|ping|idle   --dialect line|ws|floor\n"
+    "  --mode one|window|paced|ping|idle|return   --dialect line|ws|floor|nats|amqp\n"
     "  --subscribers N --senders N --stuck N --stagger N --rooms N --room NAME --prefix NAME\n"
     "  --text-bytes N --window N --lag N --rate PER_S --interval-ms MS\n"
-    "  --seconds S --grace S --messages N --verify N --connecting N\n"
+    "  --seconds S --grace S --messages N --verify N --connecting N --acks 0|1 --after SEQ\n"
     "Prints \"ready\" on stderr when all have joined. Each line \"go [MESSAGES]\" on stdin runs one phase, whose\n"
     "result is one JSON line on stdout; another line ends a running phase early. End of input ends the program.\n";
 
@@ -55,6 +55,8 @@ static int *int_option(const char *name) {
         {"--rooms", &options.rooms},       {"--text-bytes", &options.text_bytes},
         {"--window", &options.window},     {"--lag", &options.lag},
         {"--verify", &options.verify},     {"--connecting", &options.connecting},
+        {"--acks", &options.acks},
+        {"--after", &options.after},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         if (strcmp(name, table[i].name) == 0) return table[i].value;
@@ -71,8 +73,8 @@ static double *double_option(const char *name) {
 }
 
 static void parse_option(const char *name, const char *value) {
-    static const char *const modes[] = {"one", "window", "paced", "ping", "idle", NULL};
-    static const char *const dialects[] = {"floor", "line", "ws", NULL};
+    static const char *const modes[] = {"one", "window", "paced", "ping", "idle", "return", NULL};
+    static const char *const dialects[] = {"floor", "line", "ws", "nats", "amqp", NULL};
     if (strcmp(name, "--mode") == 0) {
         options.mode = (enum mode)choose(value, modes);
     } else if (strcmp(name, "--dialect") == 0) {
@@ -97,7 +99,7 @@ static void settle(void) {
     if (options.mode == MODE_PING) {
         options.subscribers = options.stuck = 0;
         options.senders = 1;
-    } else if (options.mode == MODE_IDLE) {
+    } else if (options.mode == MODE_IDLE || options.mode == MODE_RETURN) {
         options.senders = options.stuck = 0;
     } else if (options.mode == MODE_ONE) {
         options.senders = 1;
@@ -106,7 +108,10 @@ static void settle(void) {
     bool sizes = options.text_bytes > 0 && options.text_bytes <= 60000 && options.window > 0;
     bool names = strlen(options.room) <= 64 && strlen(options.prefix) <= 16;
     if (options.port <= 0 || options.connecting < 1 || !counts || !sizes || !names) fail();
-    if (options.mode == MODE_PING && options.dialect == DIALECT_FLOOR) fail();
+    if (options.mode == MODE_PING && options.dialect != DIALECT_LINE && options.dialect != DIALECT_WS) fail();
+    /* Of other programs only the publishing side is measured. */
+    bool publishes = options.dialect == DIALECT_NATS || options.dialect == DIALECT_AMQP;
+    if (publishes && (options.subscribers > 0 || options.stuck > 0 || options.window > 64)) fail();
 }
 
 void options_parse(int argc, char **argv) {

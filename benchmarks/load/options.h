@@ -4,7 +4,7 @@
 
 #include "dialect.h"
 
-enum mode { MODE_ONE, MODE_WINDOW, MODE_PACED, MODE_PING, MODE_IDLE };
+enum mode { MODE_ONE, MODE_WINDOW, MODE_PACED, MODE_PING, MODE_IDLE, MODE_RETURN };
 
 struct options {
     enum mode mode;
@@ -24,8 +24,10 @@ struct options {
     double interval_ms; /* ping mode */
     double seconds;     /* a phase sends no longer than this */
     double grace_s;     /* and then waits this long for what is still missing */
+    int after;          /* return mode: the seq that everyone comes back with */
     uint64_t messages;  /* and sends at most so many; 0: no limit */
     int verify;         /* subscribers whose events are checked for order, holes and delay */
+    int acks;           /* 1: delays are those of acknowledgements, not of deliveries */
     int connecting;     /* connections being opened at once */
 };
 

@@ -75,7 +75,7 @@ static void check_event(struct connection *connection, const struct document *do
     if (!document_number(document, "\"seq\":", &seq)) phase.out_of_order++;
     if (connection->last_seq != 0 && seq != connection->last_seq + 1) phase.out_of_order++;
     connection->last_seq = seq;
-    if (document_number(document, "\"id\":\"x", &id) && id >= phase.first_id && id < next_id)
+    if (!options.acks && document_number(document, "\"id\":\"x", &id) && id >= phase.first_id && id < next_id)
         histogram_add(&phase.delays, now_us - sent_us[id % SENT_TIMES]);
 }
 
@@ -111,19 +111,30 @@ static void on_lagged(struct connection *connection, const struct document *docu
     connection->received += missed;
 }
 
-static void on_answer(struct connection *connection) {
-    phase.acked++;
-    if (connection->outstanding > 0) connection->outstanding--;
+static void on_answers(struct connection *connection, uint64_t count) {
+    phase.acked += count;
+    connection->outstanding -= count < connection->outstanding ? count : connection->outstanding;
+}
+
+static void on_sent(struct connection *connection, const struct document *document) {
+    uint64_t id = 0;
+    if (options.dialect == DIALECT_AMQP) {
+        on_answers(connection, amqp_confirm(&connection->confirms, document));
+        return;
+    }
+    on_answers(connection, 1);
+    if (options.acks && document_number(document, "\"id\":\"x", &id) && id >= phase.first_id && id < next_id)
+        histogram_add(&phase.delays, now_us - sent_us[id % SENT_TIMES]);
 }
 
 void phase_on_document(struct connection *connection, const struct document *document) {
     switch (document->kind) {
     case KIND_MESSAGE: on_message(connection, document); break;
-    case KIND_SENT: on_answer(connection); break;
+    case KIND_SENT: on_sent(connection, document); break;
     case KIND_LAGGED: on_lagged(connection, document); break;
     case KIND_PONG:
         histogram_add(&phase.delays, now_us - sent_us[(phase.first_id + phase.acked) % SENT_TIMES]);
-        on_answer(connection);
+        on_answers(connection, 1);
         break;
     case KIND_ERROR:
         show_error(document);
@@ -166,7 +177,7 @@ static void put_message(struct connection *sender, uint64_t at_us) {
     char *out = connection_reserve(sender, dialect_room(text_bytes));
     size_t size = options.mode == MODE_PING
                       ? encode_ping(options.dialect, out)
-                      : encode_send(options.dialect, out, options.room, next_id, text(), text_bytes);
+                      : encode_send(options.dialect, out, options.room, sender->user, next_id, text(), text_bytes);
     connection_commit(sender, size);
     sent_us[next_id++ % SENT_TIMES] = at_us;
     sender->outstanding++;
@@ -222,6 +233,19 @@ static void pump_clocked(void) {
     }
 }
 
+/* Everyone joins at once, and waits for what was said meanwhile: so many messages as the phase is limited to. */
+static void pump_return(void) {
+    if (phase.sent > 0) return;
+    phase.sent = phase.acked = phase.limit;
+    phase.stopping = true;
+    phase.stopped_us = now_us;
+    for (int i = 0; i < connection_count; i++) {
+        char *out = connection_reserve(&connections[i], dialect_room(0));
+        connection_commit(&connections[i], encode_return(options.dialect, out, options.room, options.after));
+        connection_flush(&connections[i]);
+    }
+}
+
 /* ---- the phase's course ---- */
 
 void phase_start(uint64_t messages) {
@@ -242,8 +266,8 @@ void phase_stop(void) {
 }
 
 static void print_result(void) {
-    static const char *const modes[] = {"one", "window", "paced", "ping", "idle"};
-    static const char *const dialects[] = {"floor", "line", "ws"};
+    static const char *const modes[] = {"one", "window", "paced", "ping", "idle", "return"};
+    static const char *const dialects[] = {"floor", "line", "ws", "nats", "amqp"};
     uint64_t expected = options.mode == MODE_PING ? phase.sent : phase.sent * (uint64_t)options.subscribers;
     uint64_t arrived = options.mode == MODE_PING ? phase.acked : phase.deliveries;
     uint64_t missing = expected > arrived ? expected - arrived : 0;
@@ -288,6 +312,7 @@ bool phase_pump(void) {
         print_result();
         return false;
     }
+    if (options.mode == MODE_RETURN) pump_return();
     if (options.mode == MODE_ONE) pump_one();
     if (options.mode == MODE_WINDOW) pump_window();
     if (options.mode == MODE_PACED || options.mode == MODE_PING) pump_clocked();

@@ -1,0 +1,163 @@
+"""Message brokers that keep what they acknowledge: started by hand, each with a new data folder."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+
+from .processes import SERVER_CORE, read_cpu_s, read_tree, start_process
+from .programs import BUILD
+from .servers import Server
+
+RABBITMQ = pathlib.Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+SUBJECT = "bench"
+_START_TIMEOUT_S = 120.0
+
+
+@dataclasses.dataclass
+class Broker(Server):
+    """A server that may be several processes."""
+
+    def cpu_s(self) -> float:
+        return sum(read_cpu_s(member) for member in read_tree(self.pid))
+
+
+def nats_program() -> str | None:
+    """The nats-server that is measured: NATS_SERVER, or the one on the PATH."""
+    return os.environ.get("NATS_SERVER") or shutil.which("nats-server")
+
+
+def nats_syncs_always() -> bool:
+    """Whether it can be told to sync before each acknowledgement (since 2.11)."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = _nats_config(pathlib.Path(folder), 4222, sync="always")
+        program = nats_program()
+        return (
+            program is not None
+            and subprocess.run([program, "-t", "-c", config], capture_output=True).returncode == 0
+        )
+
+
+def rabbitmq_installed() -> bool:
+    return RABBITMQ.exists() and shutil.which("epmd") is not None
+
+
+@contextlib.contextmanager
+def nats(sync: str = "") -> Iterator[Broker]:
+    """Start NATS with JetStream and a stream on SUBJECT, in a file, everything else as it comes.
+
+    By default it acknowledges what is in the page cache, and syncs every two minutes; `sync="always"` syncs first.
+    """
+    with data_folder() as folder:
+        port = _free_port()
+        command = [str(nats_program()), "-c", _nats_config(folder, port, sync)]
+        name = f"NATS, sync {sync}" if sync else "NATS"
+        with _running(command, port, {}) as process:
+            _create_stream(port)
+            yield Broker(name, process.pid, port)
+
+
+def _nats_config(folder: pathlib.Path, port: int, sync: str) -> str:
+    config = folder / "nats.conf"
+    always = f', sync_interval: "{sync}"' if sync else ""
+    config.write_text(f'listen: "127.0.0.1:{port}"\njetstream {{ store_dir: "{folder}/js"{always} }}\n')
+    return str(config)
+
+
+def _create_stream(port: int) -> None:
+    stream = json.dumps({"name": SUBJECT, "subjects": [SUBJECT], "storage": "file", "retention": "limits"})
+    commands = f"CONNECT {{}}\r\nSUB _INBOX.driver 1\r\nPUB $JS.API.STREAM.CREATE.{SUBJECT} _INBOX.driver"
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(f"{commands} {len(stream)}\r\n{stream}\r\n".encode())
+        with connection.makefile("rb") as lines:
+            for line in lines:
+                if line.startswith((b"MSG ", b"-ERR")):
+                    answer = next(lines, b"") if line.startswith(b"MSG ") else line
+                    if b'"error"' in answer or not answer.startswith(b"{"):
+                        raise RuntimeError(f"NATS: {answer.decode().strip()}")
+                    return
+    raise ConnectionError("NATS closed the connection")
+
+
+@contextlib.contextmanager
+def rabbitmq() -> Iterator[Broker]:
+    """Start RabbitMQ as it comes: one node, no plugins; the generator declares the durable queue."""
+    with data_folder() as folder:
+        port, epmd_port = _free_port(), _free_port()
+        (folder / "enabled_plugins").write_text("[].\n")
+        (folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n")
+        environment = {
+            "HOME": str(folder),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": str(epmd_port),
+            "RABBITMQ_NODENAME": f"bench{port}@localhost",
+            "RABBITMQ_DIST_PORT": str(_free_port()),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_PID_FILE": str(folder / "pid"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        }
+        epmd = [str(shutil.which("epmd")), "-address", "127.0.0.1", "-port", str(epmd_port)]
+        with _running(epmd, epmd_port, {}), _running([str(RABBITMQ)], port, environment) as process:
+            yield Broker("RabbitMQ", process.pid, port)
+
+
+@contextlib.contextmanager
+def data_folder() -> Iterator[pathlib.Path]:
+    """A new folder under build/: all servers keep their data on the same disk."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="data-", dir=BUILD)
+    try:
+        yield pathlib.Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _running(
+    command: Sequence[str], port: int, environment: dict[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    with (BUILD / "peers.log").open("ab") as log:
+        process = start_process(
+            SERVER_CORE,
+            command,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        _wait_for_port(process, port)
+        yield process
+    finally:
+        for member in read_tree(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(member, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"{process.args!r} did not start; see {BUILD / 'peers.log'}")
