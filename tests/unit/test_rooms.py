@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from fastchat._fanout import Writer
 from fastchat.messages import Code, WireError
-from fastchat.rooms import Hub, Membership, RoomSettings
-from fastchat.store import Draft, Stored
+from fastchat.rooms import Hub, Membership, Room, RoomSettings
+from fastchat.store import Draft, Kind, Stored
 from tests.fakes import FakeTransport
 from tests.parties import Party, parse_lines
 
@@ -38,14 +38,30 @@ class Observer:
         return [(event["joined"], event["left"], event["members"]) for event in events]
 
 
-def enter(party: Party, user: str, room: str = "lobby") -> Membership:
+def enter(
+    party: Party,
+    user: str,
+    room: str = "lobby",
+    *,
+    after: int | None = None,
+    epoch: str | None = None,
+    cursor: int = 0,
+) -> Membership:
     writer = Writer(party.hub.fanout, party.chat.profiles.line, FakeTransport(party.loop))
-    return party.hub.join(writer, user, room, None, None)
+    memberships: list[Membership] = []
+
+    def on_open(opened: Room | WireError) -> None:
+        assert isinstance(opened, Room)
+        memberships.append(party.hub.enter(opened, writer, user, after, epoch, cursor))
+
+    party.hub.open(room, on_open)
+    (membership,) = memberships
+    return membership
 
 
-def say(party: Party, room: str = "lobby", text: str = "hi") -> None:
+def say(party: Party, room: str = "lobby", text: str = "hi", author: str = "alice") -> None:
     answers: list[Stored | WireError] = []
-    party.hub.rooms[room].post(Draft("alice", 0, text), None, answers.append)
+    party.hub.rooms[room].post(Draft(Kind.MESSAGE, author, 0, {"text": text}), None, answers.append)
     (answer,) = answers
     assert isinstance(answer, Stored)
 
@@ -174,9 +190,9 @@ def test_nothing_is_announced_in_an_empty_room(party: Party, observer: Observer)
     bob = enter(party, "bob")
     room.exit("alice")
     party.hub.leave(bob, "bob")
-    position = room.channel.ring.head
+    announced = room.channel.ephemeral.head_seq
     party.pass_time(3 * INTERVAL_S)
-    assert room.channel.ring.head == position
+    assert room.channel.ephemeral.head_seq == announced
 
 
 def test_presence_is_not_in_the_log(party: Party, observer: Observer) -> None:
@@ -271,10 +287,12 @@ def test_a_room_that_was_forgotten_begins_in_a_new_epoch() -> None:
     before = enter(party, "bob")
     say(party)
     party.hub.leave(before, "bob")
-    writer = Writer(party.hub.fanout, party.chat.profiles.line, FakeTransport(party.loop))
-    after = party.hub.join(writer, "bob", "lobby", 1, before.room.log.epoch)
+    epoch = before.room.log.epoch
+    del before
+    party.pass_time(3 * INTERVAL_S)  # its last timer
+    after = enter(party, "bob", after=1, epoch=epoch)
     assert after.reset
-    assert after.room.log.epoch != before.room.log.epoch
+    assert after.room.log.epoch != epoch
     assert after.room.head == 0
 
 
@@ -325,10 +343,10 @@ def test_a_name_made_up_gives_way_to_one_that_a_user_chose(hub: Hub, monkeypatch
 
 def test_renaming_frees_the_old_name_and_takes_the_new_one(hub: Hub) -> None:
     hub.claim_name("alice")
-    hub.rename([], "alice", "bob")
+    hub.rename([], "alice", "bob", {})
     assert refusal(hub.claim_name, "Bob").code == Code.NAME_TAKEN
     assert hub.claim_name("alice") == "alice"
-    assert refusal(hub.rename, [], "alice", "BOB").code == Code.NAME_TAKEN
+    assert refusal(hub.rename, [], "alice", "BOB", {}).code == Code.NAME_TAKEN
     assert refusal(hub.claim_name, "alice").code == Code.NAME_TAKEN
 
 

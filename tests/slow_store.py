@@ -1,0 +1,121 @@
+"""A store whose answers come when the test says so."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from fastchat._ring import Ring
+from fastchat.messages import Code, WireError
+from fastchat.store import Block, Draft, MemoryStore, Page, RoomLog, Stored
+
+
+def unavailable() -> WireError:
+    """What a store says that cannot do it now."""
+    return WireError(Code.UNAVAILABLE, "the disk is full", retry_after_ms=500)
+
+
+class SlowStore:
+    """A memory store that is asked at once, and looks only when it is to answer, one question after another.
+
+    ``waiting`` has what it was asked and has not answered: "open", "marks", "append", "read", "search".
+    """
+
+    problem: str | None = None
+
+    def __init__(self, *, hold: bool = True) -> None:
+        self.hold = hold
+        """Whether answers wait for ``answer``; otherwise they come at once."""
+        self.store = MemoryStore()
+        self.waiting: list[str] = []
+        self.told: list[dict[tuple[str, str], int]] = []
+        """The marks, as they came."""
+        self._logs: dict[str, RoomLog] = {}  # kept, as those on a disk are
+        self._questions: list[tuple[Callable[[], None], Callable[[WireError], None]]] = []
+
+    def answer(self, count: int | None = None) -> None:
+        """Answers the oldest questions; without ``count`` all of them, and those that follow from it."""
+        while self._questions and count != 0:
+            self.waiting.pop(0)
+            look, _ = self._questions.pop(0)
+            look()
+            count = None if count is None else count - 1
+
+    def fail(self, count: int = 1) -> None:
+        """Answers the oldest questions with ``unavailable``."""
+        for _ in range(count):
+            self.waiting.pop(0)
+            _, refuse = self._questions.pop(0)
+            refuse(unavailable())
+
+    def ask(self, kind: str, look: Callable[[], None], refuse: Callable[[WireError], None]) -> None:
+        if self.hold:
+            self.waiting.append(kind)
+            self._questions.append((look, refuse))
+        else:
+            look()
+
+    # Store
+
+    def open(self, room: str, done: Callable[[RoomLog | WireError], None]) -> None:
+        def wrap(log: RoomLog | WireError) -> None:
+            assert not isinstance(log, WireError)
+            done(self._logs.setdefault(room, SlowLog(self, log)))
+
+        self.ask("open", lambda: self.store.open(room, wrap), done)
+
+    def mark(self, marks: Mapping[tuple[str, str], int]) -> None:
+        self.told.append(dict(marks))
+        self.store.mark(marks)
+
+    def marks(
+        self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]
+    ) -> None:
+        self.ask("marks", lambda: self.store.marks(user, rooms, done), done)
+
+    def search(
+        self,
+        rooms: Sequence[str],
+        query: str,
+        before_ms: int | None,
+        limit: int,
+        done: Callable[[Page | WireError], None],
+    ) -> None:
+        self.ask("search", lambda: self.store.search(rooms, query, before_ms, limit, done), done)
+
+    def close(self) -> None:
+        assert not self._questions
+
+
+class SlowLog:
+    """One of its logs."""
+
+    durable = False
+
+    def __init__(self, store: SlowStore, log: RoomLog) -> None:
+        self._store = store
+        self._log = log
+        self.room = log.room
+        self.epoch = log.epoch
+        self.attached = 0
+        """How many times the room was opened anew."""
+
+    @property
+    def head(self) -> int:
+        return self._log.head
+
+    @property
+    def first(self) -> int:
+        return self._log.first
+
+    def attach(self, ring: Ring) -> None:
+        self.attached += 1
+        self._log.attach(ring)
+
+    def append(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
+        self._store.ask("append", lambda: self._log.append(draft, done), done)
+
+    def read(
+        self, after: int, before: int, limit: int, newest: bool, done: Callable[[Page | WireError], None]
+    ) -> None:
+        self._store.ask("read", lambda: self._log.read(after, before, limit, newest, done), done)
+
+    def replay(self, after: int, done: Callable[[Block | WireError], None]) -> None:
+        raise AssertionError("a memory room has nothing but its ring")
