@@ -23,6 +23,7 @@ class ScriptedServer:
         self.connections = 0
         self.epoch = "one"
         self.head = 0
+        self.cursor = 0
         self.taken: set[str] = set()
         self._route: WebSocketRoute | None = None
         page.route_web_socket("**/ws", self._on_connection)
@@ -47,6 +48,11 @@ class ScriptedServer:
         at = 1_700_000_000_000 + seq
         self.send(type="message", room="lobby", seq=seq, at=at, text=text, **{"from": author}, **fields)
 
+    def send_change(self, kind: str, seq: int, of: int, author: str = "bob", **fields: Any) -> None:
+        """What becomes of the message `of` in the lobby: `edited`, `deleted` or `reacted`."""
+        at = 1_700_000_000_000 + seq
+        self.send(type=kind, room="lobby", seq=seq, of=of, at=at, **{"from": author}, **fields)
+
     def close(self, code: int, reason: str = "") -> None:
         assert self._route is not None, "no connection yet"
         self._route.close(code=code, reason=reason)
@@ -65,4 +71,13 @@ class ScriptedServer:
             self.send(type="welcome", user=command["user"], session="s", protocol=1, limits={})
         elif command["type"] == "join":
             reset = command.get("epoch", self.epoch) != self.epoch
-            self.send(type="joined", room="lobby", head=self.head, epoch=self.epoch, members=1, reset=reset)
+            self.send(
+                type="joined",
+                room="lobby",
+                head=self.head,
+                epoch=self.epoch,
+                members=1,
+                reset=reset,
+                cursor=self.cursor,
+                unread=self.head - self.cursor,
+            )

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import WebSocketRoute, expect
@@ -204,4 +205,30 @@ def test_server_restart(visitors: Visitors) -> None:
         for visitor in (alice, bob):
             expect(visitor.messages).to_have_text(["before", "in between", "after"])
             expect(visitor.notes).to_have_text(["The room has started anew"])
+        visitors.leave()
+
+
+def test_durable_room_survives_a_restart(visitors: Visitors, tmp_path: Path) -> None:
+    store = f"store.url=sqlite://{tmp_path}/chat.db"
+    with ServerProcess(store, "server.reconnect_spread_ms=100") as before:
+        address = before.http
+        alice = visitors.chatting(address, "alice")
+        bob = visitors.chatting(address, "bob")
+        for text in ("one", "tow", "never mind"):
+            alice.say(text)
+        expect(bob.messages).to_have_text(["one", "tow", "never mind"])
+        alice.page.evaluate("send({type: 'edit', room, seq: 2, text: 'two'})")
+        alice.page.evaluate("send({type: 'delete', room, seq: 3})")
+        bob.page.evaluate("send({type: 'react', room, seq: 1, reaction: '👍'})")
+        for visitor in (alice, bob):
+            expect(visitor.messages).to_have_text(["one", "two", "Message deleted"])
+            expect(visitor.reactions).to_have_text(["👍 1"])
+    alice.say("in between")
+    with ServerProcess(store, arguments=("--http", address)):
+        carol = visitors.chatting(address, "carol")
+        for visitor in (alice, bob, carol):
+            expect(visitor.messages).to_have_text(["one", "two", "Message deleted", "in between"])
+            expect(visitor.reactions).to_have_text(["👍 1"])
+            expect(visitor.status).to_be_hidden()
+            expect(visitor.notes).to_have_count(0)
         visitors.leave()

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from fastchat.web.app import PAGE, PAGE_HEADERS
-from tests.browser.scripted_server import ScriptedServer
+from tests.browser.scripted_server import Json, ScriptedServer
 from tests.browser.visitors import Visitor, Visitors
 
 ADDRESS = "chat.example"
@@ -98,6 +98,108 @@ def test_comes_back_to_its_cursor_and_sends_again(alice: Visitor, server: Script
     }
     assert server.wait_for("send", 2) == server.wait_for("send", 1)
     assert len(server.received("history")) == 1
+
+
+def test_messages_change_where_they_are(alice: Visitor, server: ScriptedServer) -> None:
+    server.send_message(1, "frist")
+    server.send_message(2, "regretted")
+    server.send_message(3, "third")
+    server.send_change("edited", 4, of=1, text="first")
+    server.send_change("reacted", 5, of=2, author="alice", reaction="👍")
+    server.send_change("deleted", 6, of=2)
+    expect(alice.messages).to_have_text(["first", "Message deleted", "third"])
+    expect(alice.message("first").locator(".state")).to_have_text("edited")
+    expect(alice.message("third")).to_contain_class("grouped")
+    expect(alice.reactions).to_have_count(0)
+    # What is not on the screen any more does not matter.
+    server.send_change("edited", 7, of=999, text="?")
+    server.send_change("edited", 8, of=2, text="?")
+    server.send_change("edited", 9, of=3, text="the end")
+    expect(alice.messages).to_have_text(["first", "Message deleted", "the end"])
+
+
+def test_reactions_are_counted(alice: Visitor, server: ScriptedServer) -> None:
+    server.send_message(1, "cake!")
+    for seq, author, reaction in ((2, "bob", "👍"), (3, "carol", "👍"), (4, "bob", "👍"), (5, "alice", "🎂")):
+        server.send_change("reacted", seq, of=1, author=author, reaction=reaction)
+    expect(alice.reactions).to_have_text(["👍 2", "🎂 1"])
+    expect(alice.reactions.first).to_have_attribute("title", "carol, bob")
+    server.send_change("reacted", 6, of=1, author="alice", reaction="🎂", remove=True)
+    server.send_change("edited", 7, of=1, text="more cake!")
+    expect(alice.reactions).to_have_text(["👍 2"])
+    expect(alice.messages).to_have_text(["more cake!"])
+
+
+def test_history_has_messages_as_they_are_now(alice: Visitor, server: ScriptedServer) -> None:
+    server.wait_for("history")
+    # These two may be in the history already, or come too late for it: the page cannot know.
+    server.send_change("reacted", 4, of=1, author="carol", reaction="👍")
+    server.send_change("edited", 5, of=2, text="two")
+    first = {"text": "one", "edited": 9, "reactions": {"👍": ["bob", "carol"]}}
+    states: tuple[Json, ...] = (first, {"text": "tow"}, {"deleted": 9})
+    messages = [
+        {"type": "message", "room": "lobby", "seq": seq, "from": "bob", "at": seq, **state}
+        for seq, state in enumerate(states, 1)
+    ]
+    server.send(type="history", room="lobby", messages=messages, more=False, ref="history")
+    expect(alice.messages).to_have_text(["one", "two", "Message deleted"])
+    expect(alice.reactions).to_have_text(["👍 2"])
+
+
+def test_changes_move_the_cursor(alice: Visitor, server: ScriptedServer) -> None:
+    server.send_message(1, "one")
+    server.send_change("deleted", 2, of=1)
+    server.send(type="pinned", room="lobby", seq=3, of=1)  # what a later server may say
+    expect(alice.messages).to_have_text(["Message deleted"])
+    server.head = 3
+    server.close(1012)
+    alice.page.clock.run_for(2000)
+    assert server.wait_for("join", 2)["after"] == 3
+
+
+def test_what_was_in_sight_is_acknowledged_now_and_then(alice: Visitor, server: ScriptedServer) -> None:
+    server.send_message(1, "one")
+    server.send_message(2, "two")
+    expect(alice.messages).to_have_count(2)
+    alice.page.clock.run_for(1000)
+    assert server.wait_for("ack") == {"type": "ack", "room": "lobby", "seq": 2, "ref": "ack"}
+    for seq in range(3, 103):
+        server.send_message(seq, f"message {seq}")
+    expect(alice.messages).to_have_count(102)
+    alice.page.clock.run_for(1000)
+    server.wait_for("ack", len(server.received("ack")) or 1)
+    alice.log.hover()
+    alice.page.mouse.wheel(0, -1500)
+    expect(alice.messages.last).not_to_be_in_viewport()
+    server.send_message(103, "newest")
+    expect(alice.newer).to_be_visible()
+    alice.page.clock.run_for(5000)
+    assert max(command["seq"] for command in server.received("ack")) == 102
+    alice.newer.click()
+    expect(alice.message("newest")).to_be_in_viewport()
+    alice.page.clock.run_for(1000)
+    count = len(server.received("ack"))
+    assert server.wait_for("ack", count)["seq"] == 103
+    alice.page.clock.run_for(5000)
+    assert len(server.received("ack")) == count
+
+
+def test_what_is_new_since_the_last_visit_is_marked(alice: Visitor) -> None:
+    server = ScriptedServer(alice.page)
+    server.head, server.cursor = 4, 2
+    alice.visit(ADDRESS)
+    alice.enter_and_wait("alice")
+    server.wait_for("history")
+    messages = [
+        {"type": "message", "room": "lobby", "seq": seq, "from": "bob", "at": seq, "text": f"message {seq}"}
+        for seq in range(1, 5)
+    ]
+    server.send(type="history", room="lobby", messages=messages, more=False, ref="history")
+    expect(alice.log.locator("> *")).to_contain_text(
+        ["message 1", "message 2", "New since you were here", "message 3", "message 4"]
+    )
+    alice.page.clock.run_for(1000)
+    assert server.wait_for("ack")["seq"] == 4
 
 
 def test_lost_messages_are_counted(alice: Visitor, server: ScriptedServer) -> None:

@@ -16,6 +16,7 @@ class Visitor:
         self.log = page.get_by_role("log", name="Messages")
         self.messages = page.locator(".message .text")
         self.unsent = page.locator(".pending")
+        self.reactions = page.locator(".reaction")
         self.notes = page.locator(".note")
         self.presence = page.locator("#presence")
         self.status = page.locator("#status")
