@@ -6,6 +6,7 @@ Afterwards the checker has its say about the histories; they are kept where ther
 import argparse
 import asyncio
 import shutil
+import signal
 import socket
 import sqlite3
 import sys
@@ -191,6 +192,14 @@ def examine(database: Path) -> str:
     return "; ".join([*([] if verdict == "ok" else [verdict]), *map(str, wrong)])
 
 
+async def run_until_terminated(directory: Path, kills: int, seed: int) -> Outcome:
+    """As `run`; SIGTERM ends it, and the server with it. SIGINT does so anyway."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await run(directory, kills, seed)
+
+
 def main() -> int:
     """The program."""
     parser = argparse.ArgumentParser(prog="python -m tests.crash.driver", description=__doc__)
@@ -201,7 +210,7 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="fastchat-crash-"))
     print(f"{options.kills} kills, seed {options.seed}, histories in {directory}", flush=True)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        outcome = runner.run(run(directory, options.kills, options.seed))
+        outcome = runner.run(run_until_terminated(directory, options.kills, options.seed))
     verdict = checker.check(directory)
     print(f"{outcome.kills} kills in {outcome.seconds:.0f} s, restarts included:", checker.report(verdict))
     rates = [verdict.counts[name] / outcome.seconds for name in ("log events", "events seen")]
