@@ -1,0 +1,220 @@
+"""Durable rooms over the real server: who falls out of the ring, or comes back, misses nothing."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from fastchat.store import Draft, Kind
+from fastchat.store.sqlite import SqliteStore
+from tests.clients import Client, JsonLinesClient
+from tests.integration.raw_clients import SMALL_BUFFER_BYTES, RawClient, RawLinesClient, RawWebSocketClient
+from tests.integration.rooms import enter, fresh_name, hear, say
+from tests.server_process import ServerProcess
+
+RING_BYTES = 65536
+HIGH_WATER_BYTES = 16384
+REPLAY_BYTES = 4 << 20
+SETTINGS = (
+    "limits.messages_per_s=0",
+    "limits.rooms_per_connection=0",
+    "limits.connections_per_address=0",
+    "store.durability=normal",
+    f"fanout.ring_bytes={RING_BYTES}",
+    f"fanout.replay_bytes={REPLAY_BYTES}",
+    f"fanout.high_water_bytes={HIGH_WATER_BYTES}",
+    "fanout.low_water_bytes=8192",
+    "fanout.send_buffer_bytes=16384",
+)
+LONG_LOG = 200_000
+MANY_ROOMS = 1000
+MEGABYTE = 1 << 20
+TIMEOUT_S = 30.0
+
+
+def seed(path: Path, rooms: Mapping[str, int]) -> None:
+    """Fills a new store: so many messages in each room."""
+    store = SqliteStore(path, deliver=lambda callback, *args: callback(*args), durability="normal")
+    stored = threading.Semaphore(0)
+    answers: list[Any] = []
+
+    def fill(count: int, log: Any) -> None:
+        for number in range(1, count + 1):
+            draft = Draft(Kind.MESSAGE, "author", 1_700_000_000_000 + number, {"text": f"message {number}"})
+            log.append(draft, answers.append if number < count else on_last)
+
+    def on_last(answer: Any) -> None:
+        answers.append(answer)
+        stored.release()
+
+    for name, count in rooms.items():
+        store.open(name, lambda log, count=count: fill(count, log))  # type: ignore[misc]
+    for _ in rooms:
+        assert stored.acquire(timeout=TIMEOUT_S)
+    store.close()
+    assert sum(answer.body is not None for answer in answers) == sum(rooms.values())
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Has just been started: none of the rooms in its store is in any ring."""
+    path = tmp_path_factory.mktemp("store") / "fastchat.db"
+    seed(path, {"long": LONG_LOG, "busy": 5000, **{f"room{number}": 20 for number in range(MANY_ROOMS)}})
+    with ServerProcess(*SETTINGS, f"store.url=sqlite://{path}") as running:
+        yield running
+
+
+def resident_bytes(server: ServerProcess) -> int:
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1]) * 1024
+
+
+@asynccontextmanager
+async def talking(server: ServerProcess, room: str) -> AsyncIterator[list[int]]:
+    """Somebody talks meanwhile; gives the seqs that were acknowledged, and at the end one more."""
+    acknowledged: list[int] = []
+    enough = asyncio.Event()
+
+    async def talk(client: Client) -> None:
+        while not enough.is_set():
+            acknowledged.append(await say(client, room, "live"))
+        acknowledged.append(await say(client, room, "the last"))
+
+    async with await JsonLinesClient.open(server.line) as client:
+        await enter(client, room)
+        task = asyncio.create_task(talk(client))
+        try:
+            yield acknowledged
+        finally:
+            enough.set()
+            await task
+
+
+class Reader:
+    """Takes note of every message's seq by room, and of everything else."""
+
+    def __init__(self, client: RawLinesClient) -> None:
+        self.client = client
+        self.seqs: dict[str, list[int]] = {}
+        self.others: list[dict[str, Any]] = []
+        self._rest = b""
+
+    async def read_more(self) -> None:
+        data = await self.client.connection.read_more()
+        self.client.connection.received = b""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            document = orjson.loads(line)
+            if document["type"] == "message":
+                self.seqs.setdefault(document["room"], []).append(document["seq"])
+            else:
+                self.others.append(document)
+
+    def types(self) -> set[str]:
+        return {document["type"] for document in self.others}
+
+
+@pytest.mark.parametrize("transport", ["websocket", "lines"])
+async def test_a_slow_reader_loses_nothing_and_is_live_again(server: ServerProcess, transport: str) -> None:
+    room = fresh_name("room")
+    kind: type[RawClient] = RawWebSocketClient if transport == "websocket" else RawLinesClient
+    address = server.http if transport == "websocket" else server.line
+    async with (
+        await kind.open(address, SMALL_BUFFER_BYTES) as slow,  # type: ignore[attr-defined]
+        await JsonLinesClient.open(server.line) as healthy,
+        await JsonLinesClient.open(server.line) as talker,
+    ):
+        for client in (slow, healthy, talker):
+            await enter(client, room)
+        hearing = asyncio.create_task(hear(healthy, room, 600))
+        for _ in range(60):
+            for _ in range(9):
+                await talker.send("send", room=room, text="x" * 2000)
+            last = await say(talker, room, "x" * 2000)
+        assert last == 600
+        assert await hearing == list(range(1, 601)), "nobody waits for the slow one"
+        # Over a megabyte, of which the ring and the kernel hold little.
+        assert await hear(slow, room, 300) == list(range(1, 301))
+        for _ in range(50):
+            last = await say(talker, room, "y" * 2000)
+        assert await hear(slow, room, last) == list(range(301, last + 1))
+        live = await say(talker, room, "live")
+        assert await hear(slow, room, live) == [last + 1]
+        assert "lagged" not in [document["type"] for document in slow.skipped]
+
+
+async def test_two_hundred_return_at_once(server: ServerProcess) -> None:
+    """Each 100 behind in a room that goes on, of which nothing is in memory when the first one comes."""
+    async with talking(server, "busy") as acknowledged:
+        head = 5000
+
+        async def come_back(after: int) -> None:
+            async with await RawLinesClient.open(server.line) as client:
+                await client.send_commands({"type": "hello", "resume": {"busy": after}})
+                reader = Reader(client)
+                while len(reader.seqs.get("busy", ())) < 150:
+                    await reader.read_more()
+                count = len(reader.seqs["busy"])
+                assert reader.seqs["busy"] == list(range(after + 1, after + 1 + count))
+                assert "lagged" not in reader.types()
+                assert "error" not in reader.types()
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(200):
+                group.create_task(come_back(head - 100 - number % 3))
+    assert acknowledged == list(range(head + 1, head + 1 + len(acknowledged)))
+
+
+async def test_a_long_absence_in_bounded_memory(server: ServerProcess) -> None:
+    """Two hundred thousand messages to one client while the room goes on, without a gap at the seam."""
+    async with await RawLinesClient.open(server.line) as client:
+        await enter(client, fresh_name("warm"))
+        async with talking(server, "long") as acknowledged:
+            before = peak = resident_bytes(server)
+            await client.send_commands({"type": "join", "room": "long", "after": 0})
+            reader = Reader(client)
+            seqs = reader.seqs.setdefault("long", [])
+            looked_at = 0
+            while len(seqs) < LONG_LOG:
+                await reader.read_more()
+                if len(seqs) - looked_at > 5000:
+                    looked_at = len(seqs)
+                    peak = max(peak, resident_bytes(server))
+            said_meanwhile = len(acknowledged)
+            # It is live when it hears what is said now.
+            while not acknowledged or seqs[-1] < acknowledged[-1]:
+                await reader.read_more()
+        while seqs[-1] < acknowledged[-1]:
+            await reader.read_more()
+    assert said_meanwhile > 10
+    assert seqs == list(range(1, LONG_LOG + 1 + len(acknowledged)))
+    assert "lagged" not in reader.types()
+    # The log is 20 MB; the cache, the ring and one write may stay, and what SQLite keeps of the file.
+    assert peak - before < REPLAY_BYTES + 10 * MEGABYTE
+
+
+async def test_a_thousand_rooms_at_once(server: ServerProcess) -> None:
+    rooms = [f"room{number}" for number in range(MANY_ROOMS)]
+    async with await RawLinesClient.open(server.line) as client, talking(server, "room7") as acknowledged:
+        before = resident_bytes(server)
+        resume = {room: number % 21 for number, room in enumerate(rooms)}
+        await client.send_commands({"type": "hello", "user": "traveller", "resume": resume})
+        reader = Reader(client)
+        while any(len(reader.seqs.get(room, ())) < 20 - cursor for room, cursor in resume.items()):
+            await reader.read_more()
+        after = resident_bytes(server)
+    joined = [document["room"] for document in reader.others if document["type"] == "joined"]
+    assert acknowledged
+    assert reader.types() <= {"welcome", "joined", "presence"}
+    assert sorted(joined) == sorted(rooms)
+    for room, cursor in resume.items():
+        heard = reader.seqs.get(room, [])
+        assert heard == list(range(cursor + 1, cursor + 1 + len(heard)))
+        assert len(heard) == 20 - cursor or room == "room7"
+    assert after - before < MANY_ROOMS * 8192 + REPLAY_BYTES + 8 * MEGABYTE
