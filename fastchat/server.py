@@ -37,6 +37,8 @@ from fastchat.web.app import HealthReport, create_app
 
 VERSION = importlib.metadata.version("fastchat-server")
 ENDED_PER_TURN = 200  # connections that are told good-bye between two turns of the loop
+# A message is a dozen objects without a cycle: with Python's 700 the collector would look for some all the time.
+GC_THRESHOLDS = (50_000, 20, 20)
 KEEP_ALIVE_S = 5  # how long an HTTP connection may wait for its next request
 
 logger = log.get_logger(__name__)
@@ -99,6 +101,7 @@ class Server:
         # What lives now lives until the end: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         return {name: bound_address(listener) for name, listener in self._listeners.items()}
 
     def _listen(self) -> None:
