@@ -70,7 +70,10 @@ class Connection:
             return
         now = self._chat.clock()
         try:
-            for command in self._dialect.parse(payload):
+            commands = self._dialect.parse(payload)
+            if not commands:
+                self.session.spend(now)
+            for command in commands:
                 self.session.receive(command, now, self._chat.wall_ms())
         except WireError as error:
             self.session.reject(error, now)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastchat.messages import COMMANDS
-from tests.parties import Document, Program
+from tests.parties import Document, JsonClient, Program
 
 
 def said(program: Program, room: str = "lobby", times: int = 1, **fields: Any) -> None:
@@ -41,3 +41,19 @@ def shortest(kind: str) -> dict[str, Any]:
     """The fields that a command must have, with values that are right by their form."""
     values = {"room": "lobby", "text": "hi", "seq": 1, "reaction": "+1", "query": "hi"}
     return {name: values[name] for name in COMMANDS[kind].required}
+
+
+def greet(client: JsonClient, user: str, *rooms: str) -> None:
+    """Says hello, joins, and waits until nothing more is heard of it."""
+    client.say("hello", user=user)
+    for room in rooms:
+        client.say("join", room=room)
+    client.party.pass_time(5)
+    client.heard()
+
+
+def say(program: Program, times: int = 1, room: str = "lobby", text: str = "hi") -> None:
+    """Sends messages that others may hear."""
+    for _ in range(times):
+        program.say("send", room=room, text=text)
+    program.party.settle()

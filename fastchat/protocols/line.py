@@ -122,7 +122,7 @@ class LineProtocol(StreamProtocol):
                 if newline > start and data[newline - 1] == _CARRIAGE_RETURN:
                     newline -= 1
                 if newline - start > limit:
-                    self._handler.on_oversize(limit, data[start : start + _START_BYTES])
+                    self._handler.on_oversize(limit, data[start : min(newline, start + _START_BYTES)])
                 else:
                     on_message(data[start:newline], True)
                 if self._state != OPEN:
@@ -136,7 +136,9 @@ class LineProtocol(StreamProtocol):
         if end > start and data[end - 1] == _CARRIAGE_RETURN:
             end -= 1
         if end - start > self._listener.max_line_bytes:
-            self._handler.on_oversize(self._listener.max_line_bytes, data[start : start + _START_BYTES])
+            self._handler.on_oversize(
+                self._listener.max_line_bytes, data[start : min(end, start + _START_BYTES)]
+            )
         else:
             self._handler.on_message(data[start:end], True)
 

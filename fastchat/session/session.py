@@ -70,6 +70,10 @@ class Session(Conversation):
             error = limited
         self.refuse(error)
 
+    def spend(self, now: float) -> None:
+        """What was answered without a command, or needed no answer, costs as much as one."""
+        self._bucket.take(now)
+
     def _admit(self, command: Command, now: float) -> Handler:
         """What carries out the command. Raises WireError where it is wrong, not welcome or too early."""
         try:

@@ -93,8 +93,17 @@ def test_the_carriage_return_does_not_count(step: int) -> None:
 
 def test_oversize_tells_the_limit_before_the_line_ends() -> None:
     client = Client(max_line_bytes=10)
-    client.send(b"x" * 100_000)
-    assert client.handler.take() == [("open",), ("oversize", 10)]
+    client.send(b"{" + b"x" * 100_000)
+    assert client.handler.take() == [("open",), ("oversize", 10, b"{" + b"x" * 15)]
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_oversize_tells_how_the_line_begins(end: bytes) -> None:
+    client = Client(max_line_bytes=10)
+    client.send(b"before\n{ 234567890" + end)
+    client.end()
+    oversize = [event for event in client.handler.take() if event[0] == "oversize"]
+    assert oversize == [("oversize", 10, b"{ 234567890")]
 
 
 def test_no_line_comes_after_pause_reading() -> None:
