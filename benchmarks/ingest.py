@@ -51,13 +51,14 @@ def durable_fastchat(*settings: str) -> Iterator[Server]:
             yield server
 
 
-def ingest(server: Server, name: str, dialect: str, room: str, plan: Plan) -> Ingest:
-    """Measure one server. Of brokers only publishing is asked: no subscriber of theirs costs anything."""
+def ingest(server: Server, name: str, dialect: str, room: str, plan: Plan, *, receive: bool = True) -> Ingest:
+    """Measure one server. With `receive` everyone gets every message, senders too, as in a room."""
     options: dict[str, int | float | str] = {
         "senders": plan.ingest_senders,
         "window": plan.ingest_window,
-        "subscribers": plan.ingest_subscribers if dialect == "line" else 0,
-        "lag": plan.ingest_senders * plan.ingest_window if dialect == "line" else 0,
+        "subscribers": plan.ingest_subscribers if receive else 0,
+        "lag": plan.ingest_senders * plan.ingest_window if receive else 0,
+        "receive": int(receive),
         "text_bytes": plan.text_bytes,
         "seconds": plan.ingest_seconds,
         "grace": 30,
@@ -73,7 +74,7 @@ def ingest(server: Server, name: str, dialect: str, room: str, plan: Plan) -> In
         settle_cpu(server.cpu_s)
         measured = Ingest(result, used_s, server.cpu_s() - before_s)
     print(
-        f"    {name:22} {measured.per_s:9,.0f} messages/s, {measured.per_cpu_s:9,.0f} per CPU-second"
+        f"    {name:30} {measured.per_s:9,.0f} messages/s, {measured.per_cpu_s:9,.0f} per CPU-second"
         f" ({measured.per_all_cpu_s:,.0f} with what it put off), server"
         f" {used_s / result.elapsed_s:.0%} busy  {result.faults}",
         flush=True,
@@ -88,11 +89,12 @@ class _Case:
     name: str
     dialect: str
     start: Callable[[], contextlib.AbstractContextManager[Server]]
+    receive: bool = True
     results: list[Ingest] = dataclasses.field(default_factory=list)
 
     def measure(self, plan: Plan) -> None:
         with self.start() as server:
-            self.results.append(ingest(server, self.name, self.dialect, SUBJECT, plan))
+            self.results.append(ingest(server, self.name, self.dialect, SUBJECT, plan, receive=self.receive))
 
     def faults(self) -> list[str]:
         return [f"{self.name}: {result.load.faults}" for result in self.results if result.load.faults]
@@ -105,14 +107,15 @@ def _figure(name: str, above: _Case, below: _Case, rate: Callable[[Ingest], floa
 
 
 def _peers(wanted: set[str]) -> list[_Case]:
-    """Those that are wanted and installed."""
+    """Those that are wanted and installed: with a room's work, and publishing alone."""
     peers = []
-    if "durable-rabbitmq" in wanted and rabbitmq_installed():
-        peers.append(_Case("RabbitMQ", "amqp", rabbitmq))
-    if "durable-nats" in wanted and nats_program():
-        peers.append(_Case("NATS", "nats", nats))
-        if nats_syncs_always():
-            peers.append(_Case("NATS, sync always", "nats", lambda: nats("always")))
+    for receive, what in ((True, ""), (False, ", nobody receives")):
+        if "durable-rabbitmq" in wanted and rabbitmq_installed():
+            peers.append(_Case(f"RabbitMQ{what}", "amqp", rabbitmq, receive))
+        if "durable-nats" in wanted and nats_syncs_always():
+            peers.append(_Case(f"NATS syncing{what}", "nats", lambda: nats("always"), receive))
+        if "durable-nats" in wanted and nats_program():
+            peers.append(_Case(f"NATS{what}", "nats", nats, receive))
     return peers
 
 

@@ -42,10 +42,9 @@ def nats_syncs_always() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         config = _nats_config(pathlib.Path(folder), 4222, sync="always")
         program = nats_program()
-        return (
-            program is not None
-            and subprocess.run([program, "-t", "-c", config], capture_output=True).returncode == 0
-        )
+        if program is None:
+            return False
+        return subprocess.run([program, "-t", "-c", config], capture_output=True).returncode == 0
 
 
 def rabbitmq_installed() -> bool:
@@ -56,7 +55,8 @@ def rabbitmq_installed() -> bool:
 def nats(sync: str = "") -> Iterator[Broker]:
     """Start NATS with JetStream and a stream on SUBJECT, in a file, everything else as it comes.
 
-    By default it acknowledges what is in the page cache, and syncs every two minutes; `sync="always"` syncs first.
+    By default it acknowledges what is in the page cache, and syncs every two minutes; `sync="always"` has it
+    sync first.
     """
     with data_folder() as folder:
         port = _free_port()

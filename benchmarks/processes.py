@@ -79,14 +79,14 @@ def read_tree(pid: int) -> list[int]:
     return tree
 
 
-def settle_cpu(read_s: Callable[[], float], *, quiet_s: float = 1.0, timeout_s: float = 120.0) -> None:
-    """Wait until a server has finished what it put off: less than 3 % of a core for `quiet_s`."""
+def settle_cpu(read_s: Callable[[], float], *, quiet_s: float = 2.5, timeout_s: float = 120.0) -> None:
+    """Wait until a server has finished what it put off: less than 2 % of a core for `quiet_s`."""
     deadline = time.monotonic() + timeout_s
     used_s, busy = read_s(), True
     while busy and time.monotonic() < deadline:
         time.sleep(quiet_s)
         before_s, used_s = used_s, read_s()
-        busy = used_s - before_s > 0.03 * quiet_s
+        busy = used_s - before_s > 0.02 * quiet_s
 
 
 def read_waited_s(pid: int) -> float:

@@ -100,7 +100,8 @@ def count_reads(plan: Plan) -> tuple[int, int]:
         )
         room = _open(hub, loop)
         store.reader.close()
-        store.reader = reader = _CountingReader(folder / "reads.db", loop.call_soon_threadsafe)
+        reader = _CountingReader(folder / "reads.db", loop.call_soon_threadsafe, "reader")
+        store.reader = reader
         after = room.head - plan.returning_behind
         transports = [_Transport() for _ in range(plan.returning_clients)]
         profile = Profile("lines", "lines", 65536, 32768)

@@ -87,8 +87,9 @@ def _come_back(file: pathlib.Path, clients: int, behind: int, plan: Plan) -> _Re
             result = load.run(behind)
             returned = _Return(result, server.cpu_s() - before_s)
     print(
-        f"    {clients:6,} client(s), {behind:,} messages behind: {returned.per_cpu_s:,.0f} messages per CPU-second,"
-        f" {result.deliveries / result.elapsed_s:,.0f}/s, all there after {result.elapsed_s:.2f} s  {result.faults}",
+        f"    {clients:6,} client(s), {behind:,} messages behind: {returned.per_cpu_s:,.0f} messages per"
+        f" CPU-second, {result.deliveries / result.elapsed_s:,.0f}/s, all there after"
+        f" {result.elapsed_s:.2f} s  {result.faults}",
         flush=True,
     )
     return returned

@@ -10,9 +10,11 @@ enum { HEAD_BYTES = 7, MAX_FRAME_BYTES = 128 << 10 };
 static const uint32_t CONNECTION_START_OK = METHOD(10, 11), CONNECTION_TUNE_OK = METHOD(10, 31);
 static const uint32_t CONNECTION_OPEN = METHOD(10, 40), CONNECTION_CLOSE = METHOD(10, 50);
 static const uint32_t CHANNEL_OPEN = METHOD(20, 10), CHANNEL_CLOSE = METHOD(20, 40);
-static const uint32_t QUEUE_DECLARE = METHOD(50, 10), QUEUE_DECLARE_OK = METHOD(50, 11);
-static const uint32_t BASIC_PUBLISH = METHOD(60, 40), BASIC_ACK = METHOD(60, 80), BASIC_NACK = METHOD(60, 120);
-static const uint32_t CONFIRM_SELECT = METHOD(85, 10);
+static const uint32_t QUEUE_DECLARE = METHOD(50, 10), QUEUE_BIND = METHOD(50, 20);
+static const uint32_t BASIC_CONSUME = METHOD(60, 20), BASIC_PUBLISH = METHOD(60, 40);
+static const uint32_t BASIC_DELIVER = METHOD(60, 60), BASIC_ACK = METHOD(60, 80), BASIC_NACK = METHOD(60, 120);
+static const uint32_t CONFIRM_SELECT = METHOD(85, 10), CONFIRM_SELECT_OK = METHOD(85, 11);
+static const char EXCHANGE[] = "amq.fanout";
 
 /* ---- reading ---- */
 
@@ -23,8 +25,9 @@ static uint64_t get(const char *at, size_t bytes) {
 }
 
 static enum kind kind_of(uint32_t method) {
+    if (method == BASIC_DELIVER) return KIND_MESSAGE;
     if (method == BASIC_ACK) return KIND_SENT;
-    if (method == QUEUE_DECLARE_OK) return KIND_JOINED;
+    if (method == CONFIRM_SELECT_OK) return KIND_JOINED;
     if (method == BASIC_NACK || method == CONNECTION_CLOSE || method == CHANNEL_CLOSE) return KIND_ERROR;
     return KIND_OTHER;
 }
@@ -102,19 +105,36 @@ size_t amqp_encode_hello(char *out) {
     return (size_t)(end(start, put(at, 0, 1)) - out);
 }
 
-size_t amqp_encode_join(char *out, const char *room) {
-    enum { DURABLE = 2 };
-    char *at = put(begin(out, FRAME_METHOD, 1), CONFIRM_SELECT, 4), *start;
-    start = at = end(out, put(at, 0, 1));
+/* Declares a queue and binds it. Without a name it is the server's to choose, and the channel's last one. */
+static char *put_queue(char *at, const char *name, int flags) {
+    char *start = at;
     at = put(put(begin(at, FRAME_METHOD, 1), QUEUE_DECLARE, 4), 0, 2);
-    at = put(put(put_short(at, room), DURABLE, 1), 0, 4);
-    return (size_t)(end(start, at) - out);
+    start = at = end(start, put(put(put_short(at, name), (uint64_t)flags, 1), 0, 4));
+    at = put(put(begin(at, FRAME_METHOD, 1), QUEUE_BIND, 4), 0, 2);
+    at = put_short(put_short(put_short(at, name), EXCHANGE), "");
+    return end(start, put(put(at, 0, 1), 0, 4));
 }
 
-size_t amqp_encode_send(char *out, const char *room, const char *text, size_t text_bytes) {
+static char *put_consume(char *at) {
+    enum { NO_ACK = 2 };
+    char *start = at;
+    at = put(put(begin(at, FRAME_METHOD, 1), BASIC_CONSUME, 4), 0, 2);
+    return end(start, put(put(put_short(put_short(at, ""), ""), NO_ACK, 1), 0, 4));
+}
+
+size_t amqp_encode_join(char *out, const char *room, bool receives) {
+    enum { DURABLE = 2, EXCLUSIVE = 4, AUTO_DELETE = 8 };
+    char *at = put_queue(out, room, DURABLE), *start;
+    if (receives) at = put_consume(put_queue(at, "", EXCLUSIVE | AUTO_DELETE));
+    start = at;
+    at = put(begin(at, FRAME_METHOD, 1), CONFIRM_SELECT, 4);
+    return (size_t)(end(start, put(at, 0, 1)) - out);
+}
+
+size_t amqp_encode_send(char *out, const char *text, size_t text_bytes) {
     enum { HAS_DELIVERY_MODE = 0x1000, PERSISTENT = 2 };
     char *at = put(put(begin(out, FRAME_METHOD, 1), BASIC_PUBLISH, 4), 0, 2), *start;
-    start = at = end(out, put(put_short(put_short(at, ""), room), 0, 1));
+    start = at = end(out, put(put_short(put_short(at, EXCHANGE), ""), 0, 1));
     at = put(put(put(begin(at, FRAME_HEADER, 1), 60, 2), 0, 2), text_bytes, 8);
     start = at = end(start, put(put(at, HAS_DELIVERY_MODE, 2), PERSISTENT, 1));
     at = put_bytes(begin(at, FRAME_BODY, 1), text, text_bytes);

@@ -1,6 +1,7 @@
 /* AMQP 0-9-1, as far as a publisher with confirms speaks it. Pure: buffers in, buffers out.
  *
- * Messages are persistent and go to the durable queue `room` through the default exchange.
+ * Messages are persistent and go to amq.fanout, where the durable queue `room` is bound. Who receives them
+ * has a queue of its own there, which is exclusive and in memory, and acknowledges nothing.
  */
 #ifndef AMQP_H
 #define AMQP_H
@@ -18,7 +19,7 @@ uint64_t amqp_confirm(struct confirms *confirms, const struct document *document
 
 bool amqp_next(struct input *input, struct document *document);
 size_t amqp_encode_hello(char *out);
-size_t amqp_encode_join(char *out, const char *room);
-size_t amqp_encode_send(char *out, const char *room, const char *text, size_t text_bytes);
+size_t amqp_encode_join(char *out, const char *room, bool receives);
+size_t amqp_encode_send(char *out, const char *text, size_t text_bytes);
 
 #endif

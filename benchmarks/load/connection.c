@@ -148,7 +148,7 @@ static void send_greeting(struct connection *connection) {
              connection->index % options.rooms);
     char *out = connection_reserve(connection, 2 * dialect_room(0));
     size_t size = encode_hello(options.dialect, out, connection->user);
-    if (joins_at_once(connection)) size += encode_join(options.dialect, out + size, room);
+    if (joins_at_once(connection)) size += encode_join(options.dialect, out + size, room, options.receive);
     connection_commit(connection, size);
     connection->state = STATE_JOINING;
 }

@@ -141,10 +141,10 @@ size_t encode_hello(enum dialect dialect, char *out, const char *user) {
     return finish(dialect, out, (size_t)sprintf(out, "{\"type\":\"hello\",\"user\":\"%s\"}", user));
 }
 
-size_t encode_join(enum dialect dialect, char *out, const char *room) {
+size_t encode_join(enum dialect dialect, char *out, const char *room, bool receives) {
     if (dialect == DIALECT_FLOOR) return finish(dialect, out, (size_t)sprintf(out, "S"));
-    if (dialect == DIALECT_NATS) return nats_encode_join(out);
-    if (dialect == DIALECT_AMQP) return amqp_encode_join(out, room);
+    if (dialect == DIALECT_NATS) return nats_encode_join(out, room, receives);
+    if (dialect == DIALECT_AMQP) return amqp_encode_join(out, room, receives);
     return finish(dialect, out, (size_t)sprintf(out, "{\"type\":\"join\",\"room\":\"%s\"}", room));
 }
 
@@ -158,7 +158,7 @@ size_t encode_send(enum dialect dialect, char *out, const char *room, const char
                    const char *text, size_t text_bytes) {
     size_t length;
     if (dialect == DIALECT_NATS) return nats_encode_send(out, room, user, id, text, text_bytes);
-    if (dialect == DIALECT_AMQP) return amqp_encode_send(out, room, text, text_bytes);
+    if (dialect == DIALECT_AMQP) return amqp_encode_send(out, text, text_bytes);
     if (dialect == DIALECT_FLOOR) {
         length = (size_t)sprintf(out, "x%09llu ", (unsigned long long)id);
     } else {

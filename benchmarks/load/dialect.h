@@ -26,7 +26,7 @@ bool document_number(const struct document *document, const char *field, uint64_
 size_t dialect_room(size_t text_bytes);
 size_t encode_upgrade(char *out, const char *host);
 size_t encode_hello(enum dialect dialect, char *out, const char *user);
-size_t encode_join(enum dialect dialect, char *out, const char *room);
+size_t encode_join(enum dialect dialect, char *out, const char *room, bool receives);
 /* To come back after event `after`; fastchat's dialects only. */
 size_t encode_return(enum dialect dialect, char *out, const char *room, int after);
 size_t encode_send(enum dialect dialect, char *out, const char *room, const char *user, uint64_t id,

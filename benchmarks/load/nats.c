@@ -12,7 +12,7 @@ static bool starts_with(const char *bytes, size_t length, const char *start) {
     return length >= size && memcmp(bytes, start, size) == 0;
 }
 
-/* "MSG subject sid [reply] size": an acknowledgement, since publishers subscribe to nothing else. */
+/* "MSG subject sid [reply] size": what is not in the inbox is somebody's message. */
 static bool next_message(struct input *input, const char *line, size_t length, struct document *document) {
     const char *size_at = memrchr(line, ' ', length);
     size_t size = size_at ? (size_t)strtoul(size_at + 1, NULL, 10) : 0;
@@ -21,7 +21,9 @@ static bool next_message(struct input *input, const char *line, size_t length, s
     if (input->broken || payload + size + 2 > input->end) return false;
     document->bytes = payload;
     document->length = size;
-    document->kind = memmem(payload, size, "\"error\"", 7) ? KIND_ERROR : KIND_SENT;
+    document->kind = KIND_MESSAGE;
+    if (starts_with(line, length, "MSG _INBOX."))
+        document->kind = memmem(payload, size, "\"error\"", 7) ? KIND_ERROR : KIND_SENT;
     input->at = payload + size + 2;
     return true;
 }
@@ -51,7 +53,10 @@ size_t nats_encode_hello(char *out, const char *user) {
 }
 
 /* The server answers when it has carried out everything before. */
-size_t nats_encode_join(char *out) { return (size_t)sprintf(out, "PING\r\n"); }
+size_t nats_encode_join(char *out, const char *room, bool receives) {
+    size_t length = receives ? (size_t)sprintf(out, "SUB %s 2\r\n", room) : 0;
+    return length + (size_t)sprintf(out + length, "PING\r\n");
+}
 
 size_t nats_encode_send(char *out, const char *room, const char *user, uint64_t id, const char *text,
                         size_t text_bytes) {

@@ -10,7 +10,7 @@
 
 bool nats_next(struct input *input, struct document *document);
 size_t nats_encode_hello(char *out, const char *user);
-size_t nats_encode_join(char *out);
+size_t nats_encode_join(char *out, const char *room, bool receives);
 size_t nats_encode_send(char *out, const char *room, const char *user, uint64_t id, const char *text,
                         size_t text_bytes);
 size_t nats_encode_pong(char *out);

@@ -27,7 +27,7 @@ static const char usage[] =
     "  --mode one|window|paced|ping|idle|return   --dialect line|ws|floor|nats|amqp\n"
     "  --subscribers N --senders N --stuck N --stagger N --rooms N --room NAME --prefix NAME\n"
     "  --text-bytes N --window N --lag N --rate PER_S --interval-ms MS\n"
-    "  --seconds S --grace S --messages N --verify N --connecting N --acks 0|1 --after SEQ\n"
+    "  --seconds S --grace S --messages N --verify N --connecting N --acks 0|1 --after SEQ --receive 0|1\n"
     "Prints \"ready\" on stderr when all have joined. Each line \"go [MESSAGES]\" on stdin runs one phase, whose\n"
     "result is one JSON line on stdout; another line ends a running phase early. End of input ends the program.\n";
 
@@ -56,7 +56,7 @@ static int *int_option(const char *name) {
         {"--window", &options.window},     {"--lag", &options.lag},
         {"--verify", &options.verify},     {"--connecting", &options.connecting},
         {"--acks", &options.acks},
-        {"--after", &options.after},
+        {"--after", &options.after},         {"--receive", &options.receive},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         if (strcmp(name, table[i].name) == 0) return table[i].value;
@@ -109,9 +109,11 @@ static void settle(void) {
     bool names = strlen(options.room) <= 64 && strlen(options.prefix) <= 16;
     if (options.port <= 0 || options.connecting < 1 || !counts || !sizes || !names) fail();
     if (options.mode == MODE_PING && options.dialect != DIALECT_LINE && options.dialect != DIALECT_WS) fail();
-    /* Of other programs only the publishing side is measured. */
-    bool publishes = options.dialect == DIALECT_NATS || options.dialect == DIALECT_AMQP;
-    if (publishes && (options.subscribers > 0 || options.stuck > 0 || options.window > 64)) fail();
+    /* Brokers' messages have neither seq nor id. */
+    bool broker = options.dialect == DIALECT_NATS || options.dialect == DIALECT_AMQP;
+    if (broker) options.verify = 0;
+    if (broker && (options.stuck > 0 || options.window > 64)) fail();
+    if (broker && options.subscribers > 0 && !options.receive) fail();
 }
 
 void options_parse(int argc, char **argv) {

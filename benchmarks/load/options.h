@@ -24,6 +24,7 @@ struct options {
     double interval_ms; /* ping mode */
     double seconds;     /* a phase sends no longer than this */
     double grace_s;     /* and then waits this long for what is still missing */
+    int receive;        /* nats, amqp: 1: everyone also gets every message, as in a chat room */
     int after;          /* return mode: the seq that everyone comes back with */
     uint64_t messages;  /* and sends at most so many; 0: no limit */
     int verify;         /* subscribers whose events are checked for order, holes and delay */
