@@ -315,6 +315,9 @@ async def test_a_durable_room_speaks_the_same_and_never_lags(open_client: OpenCl
     await returned.expect("welcome", ref="back")
     assert (await returned.expect("joined", room="games", ref="back"))["reset"] is True
     assert (await returned.expect("joined", room="lobby", ref="back"))["reset"] is False
+    again = await returned.ask("hello", resume={"lobby": 1})
+    assert again["type"] == "welcome"
+    assert (await returned.expect("error", ref=again["ref"]))["room"] == "lobby"
     kinds = [(await returned.expect(kind))["seq"] for kind in ("reacted", "edited", "reacted", "deleted")]
     assert kinds == [2, 3, 4, 5]
     assert "lagged" not in [document["type"] for document in returned.skipped]
@@ -339,7 +342,7 @@ async def test_a_store_that_cannot_store_says_so(
     assert (await alice.expect("message"))["seq"] == 1
 
 
-@pytest.mark.settings("limits.rooms_per_connection=1", "limits.messages_per_s=0.001", "limits.burst=20")
+@pytest.mark.settings("limits.rooms_per_connection=1", "limits.messages_per_s=0.001", "limits.burst=30")
 async def test_errors_are_as_documented(open_client: OpenClient) -> None:
     alice, bob = await open_client(), await open_client()
     await bob.hello("bob")
@@ -362,7 +365,6 @@ async def test_errors_are_as_documented(open_client: OpenClient) -> None:
         await alice.ask("ack", room="lobby", seq=sent["seq"] + 1),
         await alice.ask("search", query="own", room="another"),
     ]
-    # Of those before, the ones with a wrong form, an unknown type and before hello have cost nothing.
     while (answer := await alice.ask("rooms"))["type"] != "error":
         pass
     assert answer["retry_after_ms"] >= 1
