@@ -130,7 +130,9 @@ def _keep_state(connection: sqlite3.Connection, key: int, state: State) -> None:
 
 def _index_again(connection: sqlite3.Connection, key: int, state: State) -> None:
     """Has search find the message as it is now; one that has not been indexed yet will be."""
-    if connection.execute("SELECT 1 FROM texts WHERE rowid = ?", (key,)).fetchone():
+    query = "SELECT indexed FROM rooms WHERE id = ?"
+    (indexed,) = connection.execute(query, (key >> SEQ_BITS,)).fetchone()
+    if key & SEQ_MASK <= indexed:
         connection.execute("DELETE FROM texts WHERE rowid = ?", (key,))
         if "text" in state:
             connection.execute("INSERT INTO texts (rowid, text) VALUES (?, ?)", (key, state["text"]))

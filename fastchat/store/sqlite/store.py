@@ -174,12 +174,15 @@ class SqliteStore:
         self.writer.submit(job)
 
     def close(self) -> None:
-        """Commits what was submitted, and lets another process have the file."""
+        """Commits what was submitted, and lets another process have the file. May be called again."""
+        if self._lock < 0:
+            return
         self.reader.close()
         self.searcher.close()
         # The last one to close the file brings it into one piece; those who only read cannot.
         self.writer.close()
         os.close(self._lock)
+        self._lock = -1
 
 
 _SAVE_MARKS = """
