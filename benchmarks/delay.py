@@ -45,8 +45,8 @@ def measure_delay(plan: Plan) -> Figure:
         runs.append({"sync_ms": sync_ms, **delays})
         print(
             f"    sent after p50 {memory.p50_ms:.2f} ms from a memory room, {durable.p50_ms:.2f} ms from a"
-            f" durable one (p99 {memory.p99_ms:.2f}, {durable.p99_ms:.2f}); a commit writes {commit_bytes:,} bytes,"
-            f" their fdatasync takes {sync_ms:.2f} ms",
+            f" durable one (p99 {memory.p99_ms:.2f}, {durable.p99_ms:.2f}); a commit writes"
+            f" {commit_bytes:,} bytes, their fdatasync takes {sync_ms:.2f} ms",
             flush=True,
         )
     name = f"durable - memory, p50 of `sent` at {plan.delay_rate:.0f}/s, less one fdatasync"
