@@ -129,7 +129,7 @@ class Seam(RuleBasedStateMachine):
 
     @rule(name=NAME, sizes=SIZES, ahead=st.sampled_from([0, 1, 5]))
     def say(self, name: str, sizes: list[int], ahead: int) -> None:
-        """All is committed; the last ones, which the store is ``ahead`` of the room, are not published yet."""
+        """All is committed; what the store is ``ahead`` of the room is not published yet."""
         for room in self.rooms[name]:
             for size in sizes:
                 room.commit(size)
