@@ -96,7 +96,6 @@ class SqliteStore:
         self.reader = reader.Reader(path, deliver, "reader")
         # A search may take long: those who read must not wait for it.
         self.searcher = reader.Reader(path, deliver, "searcher")
-        self._unwritten_marks: dict[tuple[str, str], int] = {}
 
     @property
     def problem(self) -> str | None:
