@@ -1,7 +1,7 @@
 """What all connections of one server share, and who they are. Pure: no sockets, clock or await."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,10 @@ class Member(Protocol):
     @property
     def greeted(self) -> bool:
         """Whether the client has said hello."""
+
+    @property
+    def rooms(self) -> Collection[str]:
+        """The names of the rooms that the client is in."""
 
     def end(self, code: int, reason: str, reconnect_after_ms: int | None = None) -> None:
         """Says good-bye and closes once the transport has taken it."""

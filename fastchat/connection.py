@@ -5,6 +5,8 @@ the answer has somewhere to go: while replies pile up, or while a person's lines
 the stream is paused.
 """
 
+from collections.abc import Collection
+
 from fastchat._fanout import Writer
 from fastchat._ring import Profile
 from fastchat.chat import Chat
@@ -175,6 +177,11 @@ class Connection:
     def greeted(self) -> bool:
         """Whether the client has said hello."""
         return self.session.state is not State.NEW
+
+    @property
+    def rooms(self) -> Collection[str]:
+        """The names of the rooms that the client is in."""
+        return self.session.memberships.keys()
 
     def end(self, code: int, reason: str, reconnect_after_ms: int | None = None) -> None:
         """Says ``bye`` with the cursors to come back with, and closes once everything is sent."""

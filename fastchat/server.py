@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import uvloop
 
 from fastchat import log
 from fastchat._fanout import Fanout
-from fastchat.chat import Census, Chat, Profiles
+from fastchat.chat import Census, Chat, Member, Profiles
 from fastchat.config import Address, ConfigError, Settings, changes, is_live
 from fastchat.config.settings import RoomClass
 from fastchat.connection import LineConnection, WebSocketConnection
@@ -176,6 +176,14 @@ class Server:
         """The first class whose pattern matches the room's name."""
         return next((kind for kind in self.settings.rooms.classes if fnmatchcase(room, kind.pattern)), None)
 
+    def disconnects_slow_readers(self, rooms: Iterable[str]) -> bool:
+        """Whether who is in these rooms and stays stuck has to go.
+
+        If one of their classes says so; or if the setting does and none of their classes says otherwise.
+        """
+        own = {kind.slow_reader for room in rooms if (kind := self.room_class(room)) and kind.slow_reader}
+        return "disconnect" in (own or {self.settings.fanout.slow_reader})
+
     def _ring_bytes(self, room: str) -> int | None:
         kind = self.room_class(room)
         return kind.ring_bytes if kind else None
@@ -249,11 +257,12 @@ class Server:
         while True:
             await asyncio.sleep(1)
             fanout, limits = self.settings.fanout, self.settings.limits
-            if fanout.slow_reader == "disconnect":
-                timeout_s = fanout.slow_reader_timeout_s
-                reason = f"nothing could be sent for {timeout_s:g} s; come back and go on from the cursors"
-                for writer in self.chat.hub.fanout.overdue(timeout_s):
-                    writer.owner.end(Close.SLOW_READER, reason)
+            timeout_s = fanout.slow_reader_timeout_s
+            reason = f"nothing could be sent for {timeout_s:g} s; come back and go on from the cursors"
+            for writer in self.chat.hub.fanout.overdue(timeout_s):
+                member: Member = writer.owner
+                if self.disconnects_slow_readers(member.rooms):
+                    member.end(Close.SLOW_READER, reason)
             if limits.hello_timeout_s:
                 since = time.monotonic() - limits.hello_timeout_s
                 reason = f"no hello within {limits.hello_timeout_s:g} s"

@@ -182,6 +182,27 @@ async def test_disconnect_drops_who_never_reads_again(
     assert (await talker.ask("ping"))["type"] == "pong"
 
 
+@pytest.mark.settings(
+    'rooms.classes=[{"pattern": "lob*", "slow_reader": "disconnect"}]', "fanout.slow_reader_timeout_s=0.2"
+)
+async def test_a_room_class_ends_who_stays_stuck_in_its_rooms(
+    server: ServerProcess,
+    stuck: RawClient,
+    clients: AsyncExitStack,
+    json_client: Callable[..., Awaitable[JsonLinesClient]],
+) -> None:
+    patient = await clients.enter_async_context(await open_stuck(server, "websocket"))
+    await enter(patient, "games")
+    talker = await json_client("talker")
+    await talker.join("games")
+    await flood(talker, 300, "games")
+    await flood(talker, 300)
+    assert (await stuck.expect("bye"))["code"] == 4000
+    # Elsewhere the setting counts, which is to let them lag.
+    await patient.send("ping", ref="still here")
+    await patient.expect("pong")
+
+
 async def count_connections(server: ServerProcess) -> int:
     async with await RawConnection.open(server.http) as health:
         await health.send(b"GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")

@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("chat",), "what all connections of one server share"),
     (("dialects", "session"), "bytes to commands and replies to bytes; one connection's conversation"),
     (("rooms",), "hub, rooms, membership, presence"),
+    (("replay",), "what a room's ring has forgotten, read again for those who are behind"),
     (("store",), "where a room's events are kept"),
     (("messages",), "the wire contract: commands, replies, events, codes"),
     (("_fanout",), "channels, subscriptions, sweeps"),
