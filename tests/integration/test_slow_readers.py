@@ -197,6 +197,7 @@ async def test_a_room_class_ends_who_stays_stuck_in_its_rooms(
     await talker.join("games")
     await flood(talker, 300, "games")
     await flood(talker, 300)
+    await talker.expect("presence", room="lobby", members=1)
     assert (await stuck.expect("bye"))["code"] == 4000
     # Elsewhere the setting counts, which is to let them lag.
     await patient.send("ping", ref="still here")
