@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,17 @@ from typing import Any
 import orjson
 import pytest
 
-from fastchat.store import Draft, Kind
+from fastchat._fanout import Fanout, Writer
+from fastchat._ring import Profile
+from fastchat.messages import encode_lagged
+from fastchat.replay import BlockCache, Replay
+from fastchat.store import Draft, Kind, Retention
 from fastchat.store.sqlite import SqliteStore
 from tests.clients import Client, JsonLinesClient
 from tests.integration.raw_clients import SMALL_BUFFER_BYTES, RawClient, RawLinesClient, RawWebSocketClient
 from tests.integration.rooms import enter, fresh_name, hear, say
 from tests.server_process import ServerProcess
+from tests.twins.transport import FakeTransport
 
 RING_BYTES = 65536
 HIGH_WATER_BYTES = 16384
@@ -218,3 +223,85 @@ async def test_a_thousand_rooms_at_once(server: ServerProcess) -> None:
         assert heard == list(range(cursor + 1, cursor + 1 + len(heard)))
         assert len(heard) == 20 - cursor or room == "room7"
     assert after - before < MANY_ROOMS * 8192 + REPLAY_BYTES + 8 * MEGABYTE
+
+
+class CountingLog:
+    """Passes on what is asked for, and takes note of it."""
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+        self.asked: list[int] = []
+
+    def replay(self, after: int, done: Callable[[Any], None]) -> None:
+        self.asked.append(after)
+        self._log.replay(after, done)
+
+
+@pytest.mark.parametrize("kept", [0, 300])
+async def test_the_store_is_asked_once_for_each_block(tmp_path: Path, kept: int) -> None:
+    """A thousand who return at once to five places; of a trimmed log, each hears what is left of it."""
+    path = tmp_path / "fastchat.db"
+    await asyncio.to_thread(seed, path, {"room": 1000})
+    loop = asyncio.get_running_loop()
+    store = await asyncio.to_thread(
+        SqliteStore,
+        path,
+        deliver=loop.call_soon_threadsafe,
+        durability="normal",
+        retention=lambda room: Retention(events=kept),
+    )
+    try:
+        opened: asyncio.Future[Any] = loop.create_future()
+        store.open("room", opened.set_result)
+        log: Any = CountingLog(await opened)
+        oldest = await trimmed_to(store, kept)
+        finished = asyncio.Event()
+
+        def run(tick: Callable[[], object]) -> None:
+            tick()
+            if all(subscription.seq == 1000 for subscription in subscriptions):
+                finished.set()
+
+        fanout = Fanout(lambda tick: loop.call_soon(run, tick), loop.time, encode_lagged)
+        channel = fanout.channel("room", 1 << 20, 1000)
+        channel.source = Replay(log, BlockCache(1 << 20), loop.call_later)
+        profile = Profile("lines", "lines", 65536, 0)
+        places = [100, 800, 850, 900, 999] * 200
+        transports = [FakeTransport() for _ in places]
+        subscriptions = [
+            Writer(fanout, profile, transport).subscribe(channel, after)
+            for transport, after in zip(transports, places, strict=True)
+        ]
+        async with asyncio.timeout(TIMEOUT_S):
+            await finished.wait()
+    finally:
+        await asyncio.to_thread(store.close)
+    # Who asks for what was trimmed gets the oldest block that is left.
+    assert sorted(log.asked) == ([0, 768, 896] if kept else list(range(0, 1000, 128)))
+    for after, transport in zip(places, transports, strict=True):
+        documents = [orjson.loads(line) for line in transport.sent.splitlines()]
+        if after < oldest - 1:
+            lost = oldest - 1 - after
+            assert documents.pop(0) == {
+                "type": "lagged",
+                "room": "room",
+                "from": after + 1,
+                "to": oldest - 1,
+                "missed": lost,
+            }
+            after = oldest - 1
+        assert [document["seq"] for document in documents] == list(range(after + 1, 1001))
+
+
+async def trimmed_to(store: SqliteStore, kept: int) -> int:
+    """Returns when the store has trimmed the room to its newest ``kept`` events: the oldest one's seq."""
+    loop = asyncio.get_running_loop()
+    oldest = 1001 - kept if kept else 1
+    async with asyncio.timeout(TIMEOUT_S):
+        while True:
+            opened: asyncio.Future[Any] = loop.create_future()
+            store.open("room", opened.set_result)
+            block: asyncio.Future[Any] = loop.create_future()
+            (await opened).replay(0, block.set_result)
+            if (await block).first == oldest:
+                return oldest
