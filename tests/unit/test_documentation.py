@@ -8,6 +8,7 @@ import pytest
 
 from fastchat.config import Settings, describe
 from fastchat.config.names import SETTINGS
+from fastchat.config.settings import RoomClass
 from fastchat.dialects.text import HELP
 from fastchat.session import COMMAND_TABLE
 
@@ -26,8 +27,16 @@ def test_the_settings_page_has_every_setting_as_it_is() -> None:
 
 
 def test_example_settings_are_accepted() -> None:
-    for example in code_blocks(ROOT / "docs" / "operating.md", "toml"):
+    examples = code_blocks(ROOT / "docs" / "operating.md", "toml")
+    examples += code_blocks(ROOT / "docs" / "configuration.md", "toml classes")
+    assert len(examples) >= 3
+    for example in examples:
         Settings(**tomllib.loads(example))
+
+
+def test_the_settings_page_has_every_key_of_a_room_class() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    assert re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE) == list(RoomClass.model_fields)
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
