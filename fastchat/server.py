@@ -254,8 +254,15 @@ class Server:
 
     async def _keep_house(self) -> None:
         """Once a second: sends readers away that stay stuck, and connections that never say hello."""
+        store_problem: str | None = None
         while True:
             await asyncio.sleep(1)
+            if self._store.problem != store_problem:
+                store_problem = self._store.problem
+                if store_problem is not None:
+                    logger.error("the store is unavailable", reason=store_problem)
+                else:
+                    logger.info("the store is available again")
             fanout, limits = self.settings.fanout, self.settings.limits
             timeout_s = fanout.slow_reader_timeout_s
             reason = f"nothing could be sent for {timeout_s:g} s; come back and go on from the cursors"
