@@ -80,6 +80,11 @@ class Victim:
         self._server = await asyncio.shield(self._starting)
         self._starting = None
 
+    def strike(self) -> None:
+        """SIGKILL now, within the caller's turn of the loop; `kill` clears up after it."""
+        if self._server is not None:
+            self._server.signal(signal.SIGKILL)
+
     async def kill(self) -> None:
         """SIGKILL, at once."""
         assert self._server is not None
@@ -141,6 +146,8 @@ async def run(directory: Path, kills: int, seed: int) -> Outcome:
                 group.create_task(client.run(), name=client.name)
             while outcome.kills < kills - 1:
                 await live(world)
+                if world.random.random() < 0.5:
+                    await hear_the_newest(world, victim)
                 await victim.kill()
                 outcome.kills += 1
                 world.loaded.clear()
@@ -166,6 +173,18 @@ async def live(world: World) -> None:
         assert await wait_for(world.loaded, LOAD_TIMEOUT_S), "the server acknowledged nothing"
     # Nobody sets `over` yet: this is a timer.
     await wait_for(world.over, world.random.uniform(*KILL_AFTER_S))
+
+
+async def hear_the_newest(world: World, victim: Victim) -> None:
+    """Kills in the moment in which a client hears the newest that there is: it must be safe already."""
+    struck = asyncio.Event()
+
+    def strike() -> None:
+        victim.strike()
+        struck.set()
+
+    world.strike = strike
+    assert await wait_for(struck, LOAD_TIMEOUT_S), "the server said nothing"
 
 
 async def end(world: World, clients: list[Client]) -> None:

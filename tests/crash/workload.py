@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -33,10 +33,18 @@ class World:
     """HOST:PORT by transport; the same after every restart."""
     loaded: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by the first acknowledgement."""
+    strike: Callable[[], None] | None = None
+    """Called once by the next acknowledgement or message, in the very moment in which a client hears it."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when senders shall send nothing new."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when every room has been sent its last message."""
+
+    def on_news(self) -> None:
+        """A client has heard of something that must never be lost from now on."""
+        strike, self.strike = self.strike, None
+        if strike is not None:
+            strike()
 
 
 async def wait_for(event: asyncio.Event, seconds: float) -> bool:
@@ -44,6 +52,10 @@ async def wait_for(event: asyncio.Event, seconds: float) -> bool:
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
     return event.is_set()
+
+
+class GaveUp(Exception):
+    """The server does not let this client back in: what it has seen is not there any more."""
 
 
 class Client:
@@ -79,6 +91,8 @@ class Client:
         self.joined: set[str] = set()
         self.arrived = asyncio.Event()
         """Set when every room has been joined at least once: from then on nothing may be missed."""
+        self.quiet = asyncio.Event()
+        """Set when nothing new is to be said, and everything was answered."""
 
     @property
     def done(self) -> bool:
@@ -94,8 +108,12 @@ class Client:
                 except (Closed, OSError):
                     await self.rest()
             self.history.finished()
+        except GaveUp:
+            return  # the checker finds out why
         finally:
             self.history.close()
+            self.arrived.set()
+            self.quiet.set()
 
     async def rest(self) -> None:
         """Before the next visit."""
@@ -148,6 +166,7 @@ class Client:
         document: Document = orjson.loads(raw)
         kind = document["type"]
         if kind in LOGGED:
+            self.world.on_news()
             room = document["room"]
             self.after[room] = document["seq"]
             if document.get("text") == THE_END:
@@ -163,6 +182,8 @@ class Client:
         elif kind == "error" and document["code"] == "name_taken":
             # The server has not noticed yet that the last connection is gone.
             raise Closed(reason="name taken")
+        elif kind == "error" and "ref" not in document:
+            raise GaveUp
         return document
 
 
@@ -178,8 +199,6 @@ class Sender(Client):
         self.own: deque[tuple[str, int]] = deque(maxlen=50)
         """Messages of its own that it may change."""
         self.others: deque[tuple[str, int]] = deque(maxlen=100)
-        self.quiet = asyncio.Event()
-        """Set when nothing new is to be said, and everything was answered."""
         self._numbers = count(1)
         self._repeat = False
 
@@ -240,6 +259,7 @@ class Sender(Client):
         kind = document["type"]
         if kind == "sent":
             self.world.loaded.set()
+            self.world.on_news()
             command = self.unanswered.pop(document["ref"], None)
             if command is not None and command["type"] == "send":
                 self.own.append((document["room"], document["seq"]))
