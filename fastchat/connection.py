@@ -141,7 +141,11 @@ class Connection:
 
     def on_writable(self) -> None:
         """The writer has room again (see ``Writer``)."""
-        self._go_on()
+        if self.session.idle:
+            self._go_on()
+        else:
+            # The writer is in the middle of its work: commands come later.
+            self._chat.call_later(0, self.session.go_on_with_kept)
 
     def on_unblocked(self) -> None:
         """The session takes commands again."""

@@ -125,10 +125,10 @@ class Program(asyncio.BaseProtocol):
         self.writer.write(self._profile.encode(dumps(reply)))
 
     def on_writable(self) -> None:
-        """A program without a connection has nobody to stop from talking."""
+        self.party.loop.call_soon(self.session.go_on_with_kept)
 
     def on_unblocked(self) -> None:
-        """As ``on_writable``."""
+        """A program without a connection has nobody to stop from talking."""
 
     # The client
 

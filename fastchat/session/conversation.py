@@ -31,6 +31,10 @@ class Conversation(Turns):
         if self.state is not State.CLOSED:
             self.peer.on_unblocked()
 
+    def has_room(self) -> bool:
+        """Whether the client takes more answers."""
+        return not self.peer.writer.would_block()
+
     def membership(self, name: str) -> Membership:
         """The room's, if the client is in it. Raises WireError."""
         membership = self.memberships.get(name)

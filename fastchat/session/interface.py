@@ -21,7 +21,10 @@ class Limits:
 
 
 class Peer(Protocol):
-    """The connection, as its session sees it."""
+    """The connection, as its session sees it.
+
+    It MUST call ``Turns.go_on_with_kept`` after its writer's ``on_writable``, in a later turn of the loop.
+    """
 
     writer: Writer
 

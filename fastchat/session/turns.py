@@ -12,7 +12,8 @@ A command that asks the store something is alone: the next ones wait for its ans
 Bounds
 ------
 While a session is ``blocked``, its client is not read from. What came with the same read and has been parsed
-already is kept: at most what one line of a person's comes to, or the rooms of one ``resume``.
+already is kept: at most what one line of a person's comes to, or the rooms of one ``resume``. It waits, too,
+while answers have nowhere to go.
 """
 
 from collections import deque
@@ -38,6 +39,10 @@ class Turns:
 
     def on_unblocked(self) -> None:
         """Commands are taken again, or everything has been answered. A duty of the subclass."""
+        raise NotImplementedError
+
+    def has_room(self) -> bool:
+        """Whether answers have somewhere to go; if not, ``go_on_with_kept`` follows. A duty of the subclass."""
         raise NotImplementedError
 
     @property
@@ -72,7 +77,7 @@ class Turns:
         """Whether a command has to be kept; those ``beside_storing`` need not wait for events."""
         if self._unstored and not beside_storing and not self._busy:
             self._busy = self._after_storing = True
-        return self._busy
+        return self._busy or (bool(self._kept) and not self._going_on)
 
     def wait(self) -> None:
         """Keeps the next commands until ``go_on``."""
@@ -102,12 +107,17 @@ class Turns:
             return
         self._going_on = True
         try:
-            while self._kept and not self._busy:
+            while self._kept and not self._busy and self.has_room():
                 self._kept.popleft()()
         finally:
             self._going_on = False
         if not self.blocked:
             self.on_unblocked()
+
+    def go_on_with_kept(self) -> None:
+        """Answers have somewhere to go again."""
+        if not self._busy:
+            self.go_on()
 
     def forget_kept(self) -> None:
         """What was kept is not carried out any more."""

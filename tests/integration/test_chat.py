@@ -214,7 +214,8 @@ async def test_members_and_rooms_say_who_is_where(client: Client, room: str) -> 
     members = await client.ask("members", room=room)
     assert members.items() >= {"type": "members", "room": room, "members": [name], "count": 1}.items()
     rooms = (await client.ask("rooms"))["rooms"]
-    assert {"room": room, "members": 1, "head": 1, "joined": True} in rooms
+    own = {"room": room, "members": 1, "head": 1, "joined": True, "cursor": 1, "unread": 0}
+    assert own in rooms
     assert (await client.ask("leave", room=room))["type"] == "left"
     rooms = (await client.ask("rooms"))["rooms"]
     assert {"room": room, "members": 0, "head": 1, "joined": False} in rooms

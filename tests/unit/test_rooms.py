@@ -184,6 +184,26 @@ def test_a_large_room_is_told_how_many_there_are_and_not_who() -> None:
     assert observer.heard() == [([], ["dave"], 3)]
 
 
+@pytest.mark.parametrize("comers", [4, 5, 50])
+def test_names_in_one_announcement_are_bounded_however_many_come_and_go(comers: int) -> None:
+    party = Party(rooms=RoomSettings(presence_names=4))
+    regulars = [enter(party, f"regular-{i}") for i in range(3)]
+    observer = Observer(party)
+    party.pass_time(INTERVAL_S)
+    observer.heard()
+    enter(party, "someone")
+    observer.heard()
+    party.pass_time(INTERVAL_S / 2)
+    for i, regular in enumerate(regulars):
+        party.hub.leave(regular, f"regular-{i}")
+    for i in range(comers - 3):
+        enter(party, f"guest-{i}")
+    party.pass_time(INTERVAL_S)
+    ((joined, left, members),) = observer.heard()
+    assert members == comers - 2
+    assert len(joined) + len(left) == (4 if comers == 4 else 0)
+
+
 def test_nothing_is_announced_in_an_empty_room(party: Party, observer: Observer) -> None:
     say(party)
     room = party.hub.rooms["lobby"]

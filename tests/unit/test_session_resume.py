@@ -185,3 +185,27 @@ def test_a_store_that_cannot_tell_what_was_read_refuses_every_room() -> None:
     assert [answer["room"] for answer in answers] == ["lobby", "games"]
     store.hold = False
     assert bob.ask("join", room="lobby")["type"] == "joined"
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_the_answers_for_a_thousand_rooms_wait_until_they_are_read(hold: bool) -> None:
+    store = SlowStore(hold=hold)
+    limits = Limits(messages_per_s=0, rooms_per_connection=500)
+    party = Party(store=store, limits=limits, watermarks=(8192, 4096))
+    client = party.json_lines()
+    client.transport.stop_peer()
+    client.say("hello", user="bob", resume={f"room-{i}": 0 for i in range(1000)})
+    client.say("ping", ref="last")
+    client.connection.on_eof()
+    store.answer()
+    party.pass_time(5)
+    assert client.transport.get_write_buffer_size() < 2 * 8192
+    assert not client.stream.is_reading()
+    assert client.stream.closed is None
+    client.transport.start_peer()
+    heard: list[Document] = []
+    while len(heard) < 1001:
+        store.answer()
+        heard += client.heard("welcome", "joined", "error")
+    assert [document.get("room") for document in heard[1:]] == [f"room-{i}" for i in range(1000)]
+    assert types(heard) == ["welcome"] + ["joined"] * 500 + ["error"] * 500
