@@ -24,7 +24,8 @@ from tests.crash.history import FINAL_LOG
 from tests.crash.workload import Archivist, Client, Director, Sender, World, cast, wait_for
 from tests.server_process import ServerProcess
 
-KILL_AFTER_S = (0.05, 1.5)
+SHORTEST_LIFE_S = 0.05
+LONGEST_LIFE_S = 1.5
 LOAD_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 120.0
 
@@ -130,7 +131,7 @@ class Outcome:
     """What is wrong with the file; empty when nothing is."""
 
 
-async def run(directory: Path, kills: int, seed: int) -> Outcome:
+async def run(directory: Path, kills: int, seed: int, longest_life_s: float = LONGEST_LIFE_S) -> Outcome:
     """Load, `kills` times SIGKILL, and the final log; all histories are in `directory` then.
 
     Raises an ExceptionGroup where a client hears nothing for long or the server does not start.
@@ -145,7 +146,7 @@ async def run(directory: Path, kills: int, seed: int) -> Outcome:
             for client in clients:
                 group.create_task(client.run(), name=client.name)
             while outcome.kills < kills - 1:
-                await live(world)
+                await live(world, world.random.uniform(SHORTEST_LIFE_S, longest_life_s))
                 if world.random.random() < 0.5:
                     await hear_the_newest(world, victim)
                 await victim.kill()
@@ -167,12 +168,12 @@ async def run(directory: Path, kills: int, seed: int) -> Outcome:
     return outcome
 
 
-async def live(world: World) -> None:
-    """Lets the server live for a while, counted from its start or from its first acknowledgement."""
+async def live(world: World, seconds: float) -> None:
+    """Lets the server live for this long, counted from its start or from its first acknowledgement."""
     if world.random.random() < 0.7:
         assert await wait_for(world.loaded, LOAD_TIMEOUT_S), "the server acknowledged nothing"
     # Nobody sets `over` yet: this is a timer.
-    await wait_for(world.over, world.random.uniform(*KILL_AFTER_S))
+    await wait_for(world.over, seconds)
 
 
 async def hear_the_newest(world: World, victim: Victim) -> None:
