@@ -42,7 +42,7 @@ class Turns:
         raise NotImplementedError
 
     def has_room(self) -> bool:
-        """Whether answers have somewhere to go; if not, ``go_on_with_kept`` follows. A duty of the subclass."""
+        """Whether answers have somewhere to go; if not, ``go_on_with_kept`` follows. The subclass's duty."""
         raise NotImplementedError
 
     @property

@@ -15,6 +15,7 @@ class Somebody:
 
     opened_at = 0.0
     greeted = False
+    rooms: tuple[str, ...] = ()
     ended: tuple[int, str] | None = None
 
     def __init__(self) -> None:
