@@ -87,6 +87,7 @@ cdef class Fanout:
     cdef bytes join(self, bytes first, bytes second)
     cdef bytes take_log(self, Subscription subscription, Py_ssize_t budget_bytes)
     cdef bytes take_ephemeral(self, Subscription subscription, Py_ssize_t budget_bytes)
+    cdef Ring fetch(self, Subscription subscription)
     cdef bytes span(
         self, Subscription subscription, Ring ring, int64_t after, Py_ssize_t budget_bytes, bint hides, int64_t* end
     )

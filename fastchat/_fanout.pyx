@@ -470,9 +470,9 @@ cdef class Fanout:
                 if chunks and (budget <= 0 or (any_span and not self.fits(subscription, budget))):
                     more = True
                     break
-                any_span = True
                 span = self.take(subscription, budget)
                 if PyBytes_GET_SIZE(span):
+                    any_span = True
                     chunks.append(span)
                 budget -= PyBytes_GET_SIZE(span)
                 if is_behind(subscription):
@@ -489,12 +489,17 @@ cdef class Fanout:
         """Whether the next event of a subscription that is behind stays within the budget."""
         cdef Channel channel = subscription.channel
         cdef Profile profile = subscription.writer.profile
-        if subscription.seq == channel.ring.head_seq:
+        cdef Ring ring = channel.ring
+        if subscription.seq == ring.head_seq:
             seq = max(subscription.ephemeral_seq + 1, channel.ephemeral.first_seq)
             return channel.ephemeral.framed_size_of(profile, seq) <= budget_bytes
-        if subscription.seq + 1 < channel.ring.first_seq:
-            return False  # what the ring has forgotten has a write of its own
-        return channel.ring.framed_size_of(profile, subscription.seq + 1) <= budget_bytes
+        if subscription.seq + 1 < ring.first_seq and channel.source is not None:
+            ring = self.fetch(subscription)
+            if ring is None:
+                return True  # nothing will be written
+        if subscription.seq + 1 < ring.first_seq:
+            return False  # a notice begins a write
+        return ring.framed_size_of(profile, subscription.seq + 1) <= budget_bytes
 
     cdef bytes take(self, Subscription subscription, Py_ssize_t budget_bytes):
         """The next span of a subscription that is behind; moves its cursors past it."""
@@ -536,15 +541,11 @@ cdef class Fanout:
         cdef bytes span
         cdef int64_t end = 0
         if subscription.seq + 1 < ring.first_seq and channel.source is not None:
-            ring = channel.source.fetch(channel, subscription.seq)
+            ring = self.fetch(subscription)
             if ring is None:
                 subscription.waiting = True
                 channel.waiting.append(subscription)
                 return b""
-            if not subscription.seq < ring.head_seq <= channel.ring.head_seq:
-                raise ValueError(f"events behind {subscription.seq} end with {ring.head_seq} in {channel.name}")
-            if ring.first_seq > channel.ring.first_seq:
-                ring = channel.ring  # it holds what the source has let go of
         if subscription.seq + 1 < ring.first_seq:
             notice = self.lag(subscription, ring.first_seq - 1)
             if subscription.seq == ring.head_seq:
@@ -555,6 +556,17 @@ cdef class Fanout:
         )
         subscription.seq = end
         return notice + span if notice else span
+
+    cdef Ring fetch(self, Subscription subscription):
+        """Where the next event of a subscription is that the channel's ring has moved past; None: it has to wait."""
+        cdef Channel channel = subscription.channel
+        cdef Ring ring = channel.source.fetch(channel, subscription.seq)
+        if ring is None:
+            return None
+        if not subscription.seq < ring.head_seq <= channel.ring.head_seq:
+            raise ValueError(f"events behind {subscription.seq} end with {ring.head_seq} in {channel.name}")
+        # The channel's own may hold what the source has let go of.
+        return ring if ring.first_seq <= channel.ring.first_seq else channel.ring
 
     cdef bytes span(
         self, Subscription subscription, Ring ring, int64_t after, Py_ssize_t budget_bytes, bint hides, int64_t* end

@@ -271,8 +271,8 @@ class Fanout:
                 budget = writer.profile.high_water_bytes - sum(map(len, chunks))
                 if chunks and (budget <= 0 or (any_span and not self.fits(subscription, budget))):
                     break
-                any_span = True
                 if span := self.take(subscription, budget):
+                    any_span = True
                     chunks.append(span)
             writer.turn += 1
         if chunks:
@@ -285,7 +285,10 @@ class Fanout:
     def fits(self, subscription: Subscription, budget_bytes: int) -> bool:
         channel, encode = subscription.channel, subscription.writer.profile.encode
         if subscription.seq != channel.ring.head_seq:
-            following = channel.ring.between(subscription.seq, subscription.seq + 2)
+            ring = self.ring_of(subscription)
+            if ring is None:
+                return True
+            following = ring.between(subscription.seq, subscription.seq + 2)
         else:
             following = channel.ephemeral.between(subscription.ephemeral_seq, 1 << 63)
         return bool(following) and len(encode(following[0].body)) <= budget_bytes
@@ -303,17 +306,24 @@ class Fanout:
         ephemeral, subscription.ephemeral_seq = self.cut(subscription, channel.ephemeral, after, budget_bytes)
         return ephemeral + span
 
+    def ring_of(self, subscription: Subscription) -> Ring | None:
+        """The ring with the subscription's next event, or what is left behind it; None: it has to wait."""
+        channel = subscription.channel
+        if subscription.seq + 1 >= channel.ring.first_seq or channel.source is None:
+            return channel.ring
+        ring: Ring | None = channel.source.fetch(channel, subscription.seq)
+        if ring is None:
+            return None
+        if not subscription.seq < ring.head_seq <= channel.ring.head_seq:
+            raise ValueError("the source is wrong")
+        return min(ring, channel.ring, key=lambda either: either.first_seq)
+
     def take_log(self, subscription: Subscription, budget_bytes: int) -> bytes:
         channel = subscription.channel
-        ring, notice = channel.ring, b""
-        if subscription.seq + 1 < ring.first_seq and channel.source is not None:
-            ring = channel.source.fetch(channel, subscription.seq)
-            if ring is None:
-                channel.waiting.append(subscription)
-                return b""
-            if not subscription.seq < ring.head_seq <= channel.ring.head_seq:
-                raise ValueError("the source is wrong")
-            ring = min(ring, channel.ring, key=lambda either: either.first_seq)
+        ring, notice = self.ring_of(subscription), b""
+        if ring is None:
+            channel.waiting.append(subscription)
+            return b""
         if subscription.seq + 1 < ring.first_seq:
             notice = self.lag(subscription, ring.first_seq - 1)
             if subscription.seq == ring.head_seq:

@@ -194,6 +194,48 @@ def test_many_rooms_wait_and_arrive_in_any_order(stage: Stage) -> None:
         assert client.heard[heard:] == said(1, 20)
 
 
+def test_many_rooms_share_a_write(stage: Stage) -> None:
+    """As many blocks as fit below the watermark of 1,000 bytes, and those that wait are passed over."""
+    rooms = [long_room(stage, size=119) for _ in range(12)]
+    client = stage.client()
+    for number, (room, source) in enumerate(rooms):
+        client.join(room, after=16)
+        if number % 4:
+            source.read_all(room)
+    stage.settle()
+    assert len(client.heard) == 9 * 4
+    assert sizes(client) == [960] * 4 + [480]
+    for room, source in rooms[::4]:
+        source.read_all(room)
+        room.wake()
+    stage.settle()
+    assert len(client.heard) == 12 * 4
+    assert sizes(client)[5:] == [960, 480]
+
+
+def test_a_block_that_does_not_fit_behind_another_rooms_waits_its_turn(stage: Stage) -> None:
+    rooms = [long_room(stage, size=599) for _ in range(3)]
+    client = stage.client()
+    for room, source in rooms:
+        client.join(room, after=17)
+        source.read_all(room)
+    stage.settle()
+    assert sorted(client.heard) == sorted(said(18, 20) * 3)
+    assert sizes(client) == [600] * 9
+
+
+def test_a_notice_begins_a_write(stage: Stage) -> None:
+    rooms = [long_room(stage), long_room(stage)]
+    client = stage.client()
+    for room, source in rooms:
+        source.trimmed = 16
+        source.read_all(room)
+        client.join(room, after=3)
+    stage.settle()
+    assert client.heard == [b"lagged room 4 16", *said(17, 20)] * 2
+    assert client.writes == 2
+
+
 # Who leaves meanwhile
 
 
