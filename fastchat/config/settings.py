@@ -326,7 +326,7 @@ class Rooms(Section):
         default=100,
         ge=0,
         le=100_000,
-        description="Most names in a presence event; rooms with more members get counts alone and no receipts.",
+        description="Most names in a presence event; rooms with more members get counts, and no receipts.",
     )
     classes: Annotated[
         tuple[RoomClass, ...],

@@ -67,9 +67,9 @@ OBJECT: list[Any] = [{}, {"a": None}, {"type": "send", "room": "X"}]
 NO_REF = ["r" * 65, 1.0, True, False, [], {}, SEQ_MAX + 1, -SEQ_MAX - 1]
 REF = ["", "r", "r" * 64, 0, -1, SEQ_MAX, -SEQ_MAX, None]
 
-NO_REACTION = ["", "r" * 33, None, 1, []]
+NO_REACTION: list[Any] = ["", "r" * 33, None, 1, []]
 REACTION = ["+1", "\U0001f44d", "r" * 32]
-NO_FLAG = [None, 0, 1, "true", []]
+NO_FLAG: list[Any] = [None, 0, 1, "true", []]
 FLAG = [True, False]
 NO_RESUME: list[Any] = [
     None,
