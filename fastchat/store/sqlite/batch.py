@@ -56,7 +56,8 @@ class Batch:
         seq = room.head = room.head + 1
         body = draft.encode(room.name, seq)
         key = room.room_id << SEQ_BITS | seq
-        self._rows.append((key, draft.kind, draft.author, draft.id, draft.at_ms, body.decode()))
+        # The plain string: sqlite3 looks for an adapter of every other type.
+        self._rows.append((key, draft.kind.value, draft.author, draft.id, draft.at_ms, body.decode()))
         self._sizes[room] = self._sizes.get(room, 0) + len(body)
         if draft.id is not None:
             self._recent[room.room_id, draft.author, draft.id] = (seq, draft.at_ms)

@@ -13,6 +13,8 @@ Durability = Literal["full", "normal"]
 SEQ_BITS = 40
 SEQ_MASK = (1 << SEQ_BITS) - 1
 BUSY_TIMEOUT_S = 2.0
+WAL_PAGES = 4000  # of 4 KiB
+CACHE_KIB = 16_000
 APPLICATION_ID = 0x46636861  # "Fcha": tells the file from other programs' databases
 SQLITE_NEEDED = (3, 38)  # for the operator ->>
 
@@ -83,6 +85,9 @@ def connect(path: Path, durability: Durability) -> sqlite3.Connection:
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise StoreError(f"cannot use {path}: its file system has no shared memory for SQLite's WAL")
+        # A commit that finds the log longer than this moves it into the file, which waits for the disk again.
+        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         set_durability(connection, durability)
         migrate(connection, path)
     except sqlite3.Error as error:

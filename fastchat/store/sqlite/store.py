@@ -160,7 +160,7 @@ class SqliteStore:
         done: Callable[[Page | WireError], None],
     ) -> None:
         """Brings the index up to date, a little at a time, then searches it."""
-        job = Job(Indexing(rooms).step, lambda result: on_indexed(result))
+        job = Job(Indexing(rooms).step, lambda result: on_indexed(result), volatile=True)
 
         def on_indexed(result: bool | WireError) -> None:
             if result is True:

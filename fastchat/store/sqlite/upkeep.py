@@ -14,8 +14,8 @@ from fastchat.store.interface import Kind, Retention
 from fastchat.store.sqlite.batch import RoomState
 from fastchat.store.sqlite.schema import SEQ_BITS, SEQ_MASK
 
-INDEX_STEP = 500  # events indexed in one transaction
-TRIM_STEP = 500  # events deleted in one transaction
+INDEX_STEP = 200  # events indexed in one transaction
+TRIM_STEP = 200  # events deleted in one transaction
 TRIM_PASS_S = 10.0  # every room is looked at this often, at most
 TRIM_LOOK = 1000  # rooms looked at in one step
 

@@ -39,10 +39,14 @@ class Append:
 
 @dataclass(slots=True)
 class Job:
-    """Something else to be done in a transaction of its own; ``done`` gets what ``run`` returns."""
+    """Something else to be done in a transaction of its own; ``done`` gets what ``run`` returns.
+
+    ``volatile``: it can be done again after a power cut, so that it need not wait for the disk.
+    """
 
     run: Callable[[sqlite3.Connection], Any]
     done: Callable[[Any], None]
+    volatile: bool = False
 
 
 class Writer:
@@ -185,8 +189,12 @@ class Writer:
 
     def _do(self, job: Job) -> None:
         try:
+            if job.volatile:
+                set_durability(self._connected(), "normal")
             with self._transaction() as connection:
                 result = job.run(connection)
+            if job.volatile:
+                set_durability(connection, self._durability)
         except Exception as error:
             self._failed(error)
             result = unavailable(error)
