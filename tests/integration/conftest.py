@@ -14,7 +14,7 @@ from tests.server_process import ServerProcess
 def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     """Starts servers: `start_server("limits.burst=2", arguments=("--config", path))`; any number of them.
 
-    Their user's data folder is the test's own: `store.url=sqlite:` is a new file, which the next server finds.
+    Their user's data folder is the test's own: `store.url=sqlite:` is a new file, and the next server's, too.
     """
     with ExitStack() as running:
 
