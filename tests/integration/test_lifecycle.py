@@ -30,7 +30,10 @@ TEXT = "x" * 4000
 def serve(*arguments: str) -> subprocess.CompletedProcess[str]:
     """`fastchat serve` that is expected to end by itself."""
     return subprocess.run(
-        [sys.executable, "-m", "fastchat", "serve", "--http", "127.0.0.1:0", "--line", "off", *arguments],
+        [
+            *(sys.executable, "-m", "fastchat", "serve", "--store", "memory:"),
+            *("--http", "127.0.0.1:0", "--line", "off", *arguments),
+        ],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
