@@ -10,9 +10,9 @@ import pytest
 
 from fastchat.store import Retention
 from fastchat.store.sqlite import SqliteStore, upkeep, writer
-from fastchat.store.sqlite.batch import Batch, RoomState
+from fastchat.store.sqlite.batch import Batch, RoomState, take_back
 from fastchat.store.sqlite.schema import connect
-from fastchat.store.sqlite.upkeep import INDEX_STEP, TRIM_STEP, Upkeep
+from fastchat.store.sqlite.upkeep import INDEX_STEP, TRIM_STEP, Indexing, Upkeep
 from tests.faulty_sqlite import Faults, inject
 from tests.pump import OpenRoom, Pump, edit, message, search
 from tests.unit.test_sqlite_faults import check_file
@@ -236,3 +236,16 @@ def test_search_finds_what_was_sent_before_it_in_a_long_log(path: Path) -> None:
     assert [found["seq"] for found in search(store, pump, "apple")[0]] == [5 * INDEX_STEP + 1]
     store.close()
     check_file(path)
+
+
+def test_indexing_ends_where_the_log_does(connection: sqlite3.Connection) -> None:
+    room = RoomState("lobby")
+    say(connection, room, [NOW_MS] * 2 * INDEX_STEP)
+    work = Indexing(["lobby", "nowhere"])
+    assert work.step(connection)
+    # What a failed commit left is taken back while its room is being indexed.
+    room.head -= 10
+    take_back(connection, room, room.head + 10)
+    assert not work.step(connection)
+    assert not work.step(connection)
+    assert connection.execute("SELECT count(*) FROM texts").fetchone() == (2 * INDEX_STEP - 10,)

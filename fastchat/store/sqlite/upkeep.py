@@ -83,7 +83,7 @@ class Upkeep:
         if found is None:
             return False
         connection.execute("BEGIN IMMEDIATE")
-        index_some(connection, found[0])
+        index_some(connection, found[0], SEQ_MASK)
         connection.execute("COMMIT")
         return True
 
@@ -159,20 +159,21 @@ class Indexing:
         if self._heads is None:
             (found,) = connection.execute(_TO_INDEX, (orjson.dumps(self._rooms).decode(),)).fetchone()
             self._heads = dict(orjson.loads(found))
-        for room_id, head in self._heads.items():
-            if index_some(connection, room_id) >= head:
+        if self._heads:
+            room_id, head = next(iter(self._heads.items()))
+            if not index_some(connection, room_id, head):
                 del self._heads[room_id]
-            break
         return bool(self._heads)
 
 
-def index_some(connection: sqlite3.Connection, room_id: int) -> int:
-    """Indexes the next events of a room; returns the ``seq`` up to which the index goes then."""
+def index_some(connection: sqlite3.Connection, room_id: int, last: int) -> bool:
+    """Indexes the next events of a room; returns whether there are more of them up to ``last``."""
     query = "SELECT indexed, head FROM rooms WHERE id = ?"
     indexed, head = connection.execute(query, (room_id,)).fetchone()
-    end: int = min(head, indexed + INDEX_STEP)
+    last = min(last, head)  # what a failed commit left may have been taken back meanwhile
+    end = min(last, indexed + INDEX_STEP)
     if end > indexed:
         base = room_id << SEQ_BITS
         connection.execute(_INDEX, (base | indexed, base | end))
         connection.execute("UPDATE rooms SET indexed = ? WHERE id = ?", (end, room_id))
-    return end
+    return end < last
