@@ -1,9 +1,8 @@
 """Durable rooms over the real server: who falls out of the ring, or comes back, misses nothing."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from fastchat._fanout import Fanout, Writer
 from fastchat._ring import Profile
 from fastchat.messages import encode_lagged
 from fastchat.replay import BlockCache, Replay
-from fastchat.store import Draft, Kind, Retention
+from fastchat.store import Retention
 from fastchat.store.sqlite import SqliteStore
+from fastchat.store.sqlite.schema import SEQ_BITS, connect
 from tests.clients import Client, JsonLinesClient
 from tests.integration.raw_clients import SMALL_BUFFER_BYTES, RawClient, RawLinesClient, RawWebSocketClient
 from tests.integration.rooms import enter, fresh_name, hear, say
@@ -41,28 +41,27 @@ MANY_ROOMS = 1000
 MEGABYTE = 1 << 20
 TIMEOUT_S = 30.0
 
+MESSAGES = """
+    WITH RECURSIVE seqs(seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM seqs WHERE seq < :count)
+    INSERT INTO events (key, kind, author, at_ms, body)
+    SELECT :base | seq, 'message', 'author', 1700000000000 + seq, printf(
+        '{"type":"message","room":"%s","seq":%d,"from":"author","at":%d,"text":"message %d"}',
+        :name, seq, 1700000000000 + seq, seq
+    ) FROM seqs
+"""
+
 
 def seed(path: Path, rooms: Mapping[str, int]) -> None:
-    """Fills a new store: so many messages in each room."""
-    store = SqliteStore(path, deliver=lambda callback, *args: callback(*args), durability="normal")
-    stored = threading.Semaphore(0)
-    answers: list[Any] = []
-
-    def fill(count: int, log: Any) -> None:
-        for number in range(1, count + 1):
-            draft = Draft(Kind.MESSAGE, "author", 1_700_000_000_000 + number, {"text": f"message {number}"})
-            log.append(draft, answers.append if number < count else on_last)
-
-    def on_last(answer: Any) -> None:
-        answers.append(answer)
-        stored.release()
-
-    for name, count in rooms.items():
-        store.open(name, lambda log, count=count: fill(count, log))  # type: ignore[misc]
-    for _ in rooms:
-        assert stored.acquire(timeout=TIMEOUT_S)
-    store.close()
-    assert sum(answer.body is not None for answer in answers) == sum(rooms.values())
+    """Fills a new store: so many messages in each room. Past the store: a minute becomes a second."""
+    with closing(connect(path, "normal")) as connection:
+        connection.execute("BEGIN")
+        for room_id, (name, count) in enumerate(rooms.items(), 1):
+            connection.execute(
+                "INSERT INTO rooms (id, name, epoch, head, first, indexed) VALUES (?, ?, 'seeded', ?, 1, ?)",
+                (room_id, name, count, count),
+            )
+            connection.execute(MESSAGES, {"name": name, "base": room_id << SEQ_BITS, "count": count})
+        connection.execute("COMMIT")
 
 
 @pytest.fixture(scope="module")
