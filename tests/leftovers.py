@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,11 +34,11 @@ def open_sockets() -> frozenset[str]:
 
 
 def child_processes() -> frozenset[int]:
-    return frozenset(
-        int(child)
-        for children in Path("/proc/self/task").glob("*/children")
-        for child in children.read_text().split()
-    )
+    found: set[int] = set()
+    for children in Path("/proc/self/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ends at this moment
+            found.update(map(int, children.read_text().split()))
+    return frozenset(found)
 
 
 @contextmanager

@@ -315,6 +315,7 @@ from fastchat.store.sqlite import SqliteStore, schema, upkeep, writer
 from tests.pump import OpenRoom, Pump, edit, message, react
 
 upkeep.TRIM_PASS_S = 0
+writer.UPKEEP_SHARE = 0.7
 pump = Pump()
 store = SqliteStore(
     Path(sys.argv[1]), deliver=pump.deliver, durability="normal",

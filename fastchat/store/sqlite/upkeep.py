@@ -171,9 +171,9 @@ def index_some(connection: sqlite3.Connection, room_id: int, last: int) -> bool:
     query = "SELECT indexed, head FROM rooms WHERE id = ?"
     indexed, head = connection.execute(query, (room_id,)).fetchone()
     last = min(last, head)  # what a failed commit left may have been taken back meanwhile
-    end = min(last, indexed + INDEX_STEP)
+    end: int = min(last, indexed + INDEX_STEP)
     if end > indexed:
         base = room_id << SEQ_BITS
         connection.execute(_INDEX, (base | indexed, base | end))
         connection.execute("UPDATE rooms SET indexed = ? WHERE id = ?", (end, room_id))
-    return end < last
+    return bool(end < last)
