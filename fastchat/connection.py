@@ -85,6 +85,11 @@ class Connection:
         """What one read brought has been carried out."""
         self.writer.settle()
 
+    def on_last_words(self) -> None:
+        """The client leaves, and is still told what has been answered."""
+        self.writer.flush()
+        self.writer.finish()
+
     def on_oversize(self, limit: int, start: bytes) -> None:
         """A line was too long and has been skipped."""
         if not self._ending:

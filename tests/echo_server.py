@@ -27,6 +27,9 @@ class EchoHandler:
     def on_message(self, payload: bytes, text: bool) -> None:
         self.stream.transport.write(encode_frame(TEXT if text else BINARY, payload))
 
+    def on_last_words(self) -> None:
+        """There are none."""
+
     def on_settled(self) -> None:
         """Nothing was kept back."""
 

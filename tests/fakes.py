@@ -272,6 +272,9 @@ class RecordingHandler:
         assert type(payload) is bytes
         self._record("message", payload, text)
 
+    def on_last_words(self) -> None:
+        """There are none."""
+
     def on_settled(self) -> None:
         """Nothing was kept back."""
 

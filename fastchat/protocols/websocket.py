@@ -310,7 +310,13 @@ class WebSocketProtocol(StreamProtocol):
             self._reading_paused = False
             self._go_on_soon()
 
+    def _take_last_words(self) -> None:
+        # A script may send its commands and the close frame in one packet: it is answered all the same.
+        if self._state == OPEN and self._handler is not None:
+            self._handler.on_last_words()
+
     def _on_close_frame(self, code: int, reason: str) -> None:
+        self._take_last_words()
         self._tell_close(code, reason)
         if self._state == OPEN:
             self.transport.write(encode_close(code))
@@ -322,6 +328,7 @@ class WebSocketProtocol(StreamProtocol):
     def _fail(self, error: WebSocketError) -> None:
         """The peer broke the protocol: says so and ends (section 7.1.7)."""
         if self._state == OPEN:
+            self._take_last_words()
             self._tell_close(error.close_code, error.reason)
             self.transport.write(encode_close(error.close_code, error.reason))
         else:

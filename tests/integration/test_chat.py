@@ -1,11 +1,13 @@
 """A room shared by every kind of client: the same events in the same order for all of them."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
 
+from fastchat._websocket import CLOSE, TEXT, encode_frame
 from tests.clients import Client, JsonLinesClient, TextClient, WebSocketClient
 from tests.integration.raw_clients import RawClient, RawLinesClient, RawWebSocketClient
 from tests.integration.rooms import enter, fresh_name, hear, say
@@ -265,3 +267,17 @@ async def test_leaving_ends_the_events_at_once(
     back = await client.join(room, after=0)
     assert (back["head"], back["reset"]) == (1, False)
     await client.expect("message", text="nobody hears this")
+
+
+async def test_commands_and_the_close_frame_in_one_packet_are_answered(server: ServerProcess) -> None:
+    mask = b"\1\2\3\4"
+    commands = [
+        {"type": "hello", "user": fresh_name("script")},
+        {"type": "join", "room": fresh_name("room")},
+        {"type": "ping"},
+    ]
+    frames = [encode_frame(TEXT, json.dumps(command).encode(), mask) for command in commands]
+    async with await RawWebSocketClient.open(server.http) as script:
+        await script.connection.send(b"".join([*frames, encode_frame(CLOSE, b"\x03\xe8", mask)]))
+        for expected in ("welcome", "joined", "pong"):
+            assert (await script.receive())["type"] == expected

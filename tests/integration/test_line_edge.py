@@ -21,6 +21,9 @@ class Answering(RecordingHandler):
             self.stream.close(1000, "bye")
         self.stream.transport.write(payload[::-1] + b"\n")
 
+    def on_last_words(self) -> None:
+        """There are none."""
+
     def on_settled(self) -> None:
         """Nothing was kept back."""
 
