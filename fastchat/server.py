@@ -37,7 +37,7 @@ from fastchat.web.app import HealthReport, create_app
 
 VERSION = importlib.metadata.version("fastchat-server")
 ENDED_PER_TURN = 200  # connections that are told good-bye between two turns of the loop
-# A message is a dozen objects without a cycle: with Python's 700 the collector would look for some all the time.
+# A message is a dozen objects without a cycle: at Python's 700 the collector would look all the time.
 GC_THRESHOLDS = (50_000, 20, 20)
 KEEP_ALIVE_S = 5  # how long an HTTP connection may wait for its next request
 
@@ -302,9 +302,11 @@ class Server:
         hub.set_ring_bytes(fanout.ring_bytes)
         for name, listener in self._listeners.items():
             limit_kernel_buffer(listener, watermarks[name][1], fanout.send_buffer_bytes)
-        for member in self.chat.census.members:
-            sock = member.writer.transport.get_extra_info("socket")
-            limit_kernel_buffer(sock, member.writer.profile.low_water_bytes, fanout.send_buffer_bytes)
+        hub.blocks.limit_bytes = fanout.replay_bytes
+        for writer in [member.writer for member in self.chat.census.members if not member.writer.closed]:
+            with contextlib.suppress(OSError):  # a connection that is being reset
+                sock = writer.transport.get_extra_info("socket")
+                limit_kernel_buffer(sock, writer.profile.low_water_bytes, fanout.send_buffer_bytes)
 
     # The end
 
@@ -354,12 +356,20 @@ async def _serve(server: Server, ready_fd: int | None, ready_file: Path | None) 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    reloads: set[asyncio.Task[None]] = set()
-    loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(asyncio.create_task(server.reload())))
+    reloads: set[asyncio.Task[None]] = set()  # the loop alone would not keep them alive
+
+    def reload() -> None:
+        task = asyncio.create_task(server.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
     addresses = await server.start()
-    _announce(addresses, sqlite_path(server.settings.store.url) or "memory", ready_fd, ready_file)
-    await stopping.wait()
-    await server.stop()
+    try:
+        _announce(addresses, sqlite_path(server.settings.store.url) or "memory", ready_fd, ready_file)
+        await stopping.wait()
+    finally:
+        await server.stop()
     return 0
 
 
@@ -375,7 +385,10 @@ def _announce(
     print(f"  store      {store}", flush=True)
     ready = json.dumps({**addresses, "pid": os.getpid()}) + "\n"
     if ready_fd is not None:
-        os.write(ready_fd, ready.encode())
+        try:
+            os.write(ready_fd, ready.encode())
+        except OSError as error:
+            raise cannot_write(ready_fd, "--ready-fd", error) from None
         os.close(ready_fd)
     if ready_file is not None:
         # In one step, so that nobody who waits for the file reads half of it.

@@ -21,7 +21,7 @@ class Handler(typing.Protocol):
         """Everything that one read brought has been handed over, as far as reading was not paused."""
 
     def on_last_words(self) -> None:
-        """WebSocket only: the peer closes, or has broken the protocol. What waits may still be written now."""
+        """WebSocket only: the peer closes or has broken the protocol. What waits may be written now."""
 
     def on_oversize(self, limit: int, start: bytes) -> None:
         """Lines only: a line longer than `limit` bytes is being skipped up to its newline. Once for each.
