@@ -310,6 +310,11 @@ class Server:
 
     # The end
 
+    async def close_store(self) -> None:
+        """Has everything stored that was answered, and lets go of the file."""
+        self.chat.hub.store_marks()
+        await asyncio.to_thread(self._store.close)
+
     async def stop(self) -> None:
         """Stops accepting, says good-bye, waits at most ``drain_s`` for what is writable, and closes."""
         self._draining = True
@@ -335,8 +340,7 @@ class Server:
         await self._http.stop()
         self._websockets.stop()
         self._lines.stop()
-        self.chat.hub.store_marks()
-        await asyncio.to_thread(self._store.close)
+        await self.close_store()
         logger.info("stopped")
 
 
@@ -367,9 +371,11 @@ async def _serve(server: Server, ready_fd: int | None, ready_file: Path | None) 
     addresses = await server.start()
     try:
         _announce(addresses, sqlite_path(server.settings.store.url) or "memory", ready_fd, ready_file)
-        await stopping.wait()
-    finally:
-        await server.stop()
+    except StartError:
+        await server.close_store()
+        raise
+    await stopping.wait()
+    await server.stop()
     return 0
 
 
