@@ -235,9 +235,12 @@ class Fanout:
 
     def sweep(self, channel: Channel, deadline: float) -> bool:
         visit = 0
-        while channel.unvisited > 0 and channel.subscriptions:
+        while channel.unvisited > 0:
             if channel.next_index >= len(channel.subscriptions):
                 channel.next_index = 0
+            if not channel.subscriptions:
+                channel.unvisited = 0
+                break
             subscription = channel.subscriptions[channel.next_index]
             channel.next_index += 1
             channel.unvisited -= 1
