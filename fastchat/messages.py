@@ -278,10 +278,7 @@ def encode_event(
         event["of"] = of
     if event_id is not None:
         event["id"] = event_id
-    event["from"] = author
-    event["at"] = at_ms
-    event.update(fields)
-    return dumps(event)
+    return dumps({**event, "from": author, "at": at_ms, **fields})
 
 
 def encode_presence(room: str, joined: list[str], left: list[str], members: int) -> bytes:

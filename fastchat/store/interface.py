@@ -30,9 +30,9 @@ class Kind(StrEnum):
     REACTED = "reacted"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would triple what it costs to make one
 class Draft:
-    """An event that has no ``seq`` yet.
+    """An event that has no ``seq`` yet. MUST NOT be changed.
 
     ``at_ms`` is when it came in, in milliseconds since 1970. ``of`` is the ``seq`` of the message that a
     change refers to. ``fields`` are the event's own (text, data, reaction, remove), last in its JSON.
@@ -52,9 +52,12 @@ class Draft:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stored:
-    """An event that is kept: ``body`` is its JSON; None where the same id had been stored before."""
+    """An event that is kept; MUST NOT be changed.
+
+    ``body`` is its JSON, None where the same author and id had been stored before.
+    """
 
     seq: int
     at_ms: int

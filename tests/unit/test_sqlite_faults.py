@@ -161,7 +161,9 @@ def test_a_room_that_nobody_has_open_any_more(room: OpenRoom, faults: Faults, lo
     assert again.say("two").seq == 2
 
 
-@pytest.mark.parametrize("at", ["BEGIN", "INSERT INTO events", "UPDATE rooms", "INSERT INTO rooms"])
+@pytest.mark.parametrize(
+    "at", ["BEGIN", "INSERT OR ROLLBACK INTO events", "UPDATE rooms", "INSERT INTO rooms"]
+)
 def test_a_failure_at_any_statement(room: OpenRoom, path: Path, faults: Faults, at: str) -> None:
     faults.arm(at)
     for _ in range(3):
@@ -306,7 +308,8 @@ def test_whatever_fails_the_log_has_exactly_what_was_acknowledged(path: Path, fa
                 drafts.append(chance.choice([edit(of, f"edit {turn}"), react(of, "👍")]))
         if chance.random() < 0.3:
             faults.arm(
-                chance.choice(["COMMIT", "COMMIT", "INSERT INTO events", "BEGIN"]), lost=chance.random() < 0.5
+                chance.choice(["COMMIT", "COMMIT", "INSERT OR ROLLBACK INTO events", "BEGIN"]),
+                lost=chance.random() < 0.5,
             )
             faults.lost = faults.lost or faults.at != "COMMIT"
         for draft, answer in zip(drafts, room.begin_all(drafts), strict=True):

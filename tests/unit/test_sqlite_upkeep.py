@@ -1,7 +1,6 @@
 """Trimming and indexing: in small steps, beside what is being sent."""
 
 import sqlite3
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -35,7 +34,7 @@ def connection(path: Path) -> Iterator[sqlite3.Connection]:
 
 def say(connection: sqlite3.Connection, room: RoomState, times_ms: list[int], text: str = "hi") -> None:
     connection.execute("BEGIN")
-    batch = Batch(connection, OrderedDict(), careful=False)
+    batch = Batch(connection, careful=False)
     for at_ms in times_ms:
         batch.add(room, message(text, at_ms=at_ms))
     batch.finish()

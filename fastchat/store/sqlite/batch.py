@@ -1,7 +1,6 @@
 """The events of one transaction: their numbers, their rows, and what becomes of the messages they change."""
 
 import sqlite3
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any
@@ -13,11 +12,13 @@ from fastchat.store.interface import Draft, Kind, Stored
 from fastchat.store.sqlite.schema import SEQ_BITS, SEQ_MASK
 from fastchat.store.states import State, change, check_change
 
-RecentIds = OrderedDict[tuple[int, str, str], tuple[int, int]]
-"""By room, author and id: an event's seq and time."""
-
+ROWS_MAX = 256  # in one statement
+# OR ROLLBACK: without it SQLite keeps a journal of every statement of many rows, in case that it fails.
 _ROW = "(?, ?, ?, ?, ?, ?)"
-_INSERTS = tuple((size, f"INSERT INTO events VALUES {', '.join([_ROW] * size)}") for size in (256, 32, 4, 1))
+_INSERTS = tuple(
+    (size, f"INSERT OR ROLLBACK INTO events VALUES {', '.join([_ROW] * size)}")
+    for size in (ROWS_MAX, 32, 4, 1)
+)
 _FIND = f"SELECT key, at_ms FROM events WHERE key >> {SEQ_BITS} = ? AND author = ? AND id = ?"
 
 
@@ -35,9 +36,9 @@ class RoomState:
 class Batch:
     """The events of one transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, recent: RecentIds, *, careful: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, careful: bool) -> None:
+        """``careful``: every id is looked up; otherwise one that is stored already is an IntegrityError."""
         self._connection = connection
-        self._recent = recent
         self._careful = careful
         self._rows: list[tuple[Any, ...]] = []
         self._sizes: dict[RoomState, int] = {}  # bytes added
@@ -58,9 +59,9 @@ class Batch:
         key = room.room_id << SEQ_BITS | seq
         # The plain string: sqlite3 looks for an adapter of every other type.
         self._rows.append((key, draft.kind.value, draft.author, draft.id, draft.at_ms, body.decode()))
+        if len(self._rows) == ROWS_MAX:
+            self._flush()
         self._sizes[room] = self._sizes.get(room, 0) + len(body)
-        if draft.id is not None:
-            self._recent[room.room_id, draft.author, draft.id] = (seq, draft.at_ms)
         return Stored(seq, draft.at_ms, body)
 
     def finish(self) -> None:
@@ -83,16 +84,13 @@ class Batch:
 
     def _find(self, room: RoomState, author: str, draft_id: str, of: int | None) -> tuple[int, int] | None:
         """The first event with this id: its seq and time."""
-        ids = (room.room_id, author, draft_id)
-        known = self._recent.get(ids)
         # A message stored twice fails at the unique index. A change stored twice would be refused before
         # that, if it was a deletion: so it is looked up.
-        if known is None and (self._careful or of is not None):
-            self._flush()
-            found = self._connection.execute(_FIND, ids).fetchone()
-            if found:
-                known = self._recent[ids] = (found[0] & SEQ_MASK, found[1])
-        return known
+        if not self._careful and of is None:
+            return None
+        self._flush()
+        found = self._connection.execute(_FIND, (room.room_id, author, draft_id)).fetchone()
+        return (found[0] & SEQ_MASK, found[1]) if found else None
 
     def _change(self, room: RoomState, draft: Draft) -> None:
         """Checks the change and keeps what becomes of the message. Raises WireError."""

@@ -34,6 +34,10 @@ class SqliteLog:
         self.epoch = state.epoch
         self.head = state.head
 
+    def on_delivered(self, seq: int) -> None:
+        """The event is about to be shown to the room."""
+        self.head = seq
+
     @property
     def first(self) -> int:
         """The ``seq`` of the oldest event that trimming has left."""
@@ -45,12 +49,7 @@ class SqliteLog:
     def append(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
         """Answers after the commit."""
 
-        def on_done(result: Stored | WireError) -> None:
-            if isinstance(result, Stored) and result.body is not None:
-                self.head = result.seq
-            done(result)
-
-        self._store.writer.submit(Append(self._state, draft, on_done))
+        self._store.writer.submit(Append(self._state, draft, done, self))
 
     def read(
         self, after: int, before: int, limit: int, newest: bool, done: Callable[[Page | WireError], None]

@@ -1,31 +1,41 @@
 """The one thread that writes: group commit, and upkeep when there is time.
 
-Everything that arrives while one commit runs goes into the next. A statement lets go of Python's lock once,
-not once a row: with rows one by one, the thread would wait for the busy loop after each of them.
+Everything that arrives while one commit runs goes into the next, as far as it can be written in the time
+that the last one waited for the disk: so a burst becomes a few commits, and the loop answers for one while
+the disk has the next. A statement lets go of Python's lock once, not once a row: with rows one by one, the
+thread would wait for the busy loop after each of them.
 """
 
 import sqlite3
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 from fastchat.messages import Code, WireError
 from fastchat.store.interface import Draft, Stored
-from fastchat.store.sqlite.batch import Batch, RecentIds, RoomState, take_back
+from fastchat.store.sqlite.batch import Batch, RoomState, take_back
 from fastchat.store.sqlite.schema import Durability, StoreError, connect, set_durability
 
-COMMIT_MAX = 2048  # events in one commit, so that the first one does not wait for ever
-RECENT_IDS = 20_000  # ids whose repetition is noticed without a look into the file
+COLLECTED_MAX = 2048  # what is looked at together, so that the first one does not wait for ever
+FILL_S = 0.002  # for which a commit is filled at least
+FILL_STEP = 64  # events added between two looks at the clock
 RETRY_AFTER_MS = 1000
 PROBE_INTERVAL_S = 1.0
 UPKEEP_RETRY_S = 10.0
+UPKEEP_PAUSE_S = 0.25  # between two steps while there are commits, so that each is worth its pages
 UPKEEP_SHARE = 0.1  # of the time, while there is always something to commit
+
+
+class Log(Protocol):
+    """Where an event belongs, in the loop's thread."""
+
+    def on_delivered(self, seq: int) -> None:
+        """The event is about to be shown to the room."""
 
 
 @dataclass(slots=True)
@@ -35,6 +45,7 @@ class Append:
     room: RoomState
     draft: Draft
     done: Callable[[Stored | WireError], None]
+    log: Log
 
 
 @dataclass(slots=True)
@@ -75,8 +86,8 @@ class Writer:
         self._on_recovered = on_recovered
         self._connection: sqlite3.Connection | None = connect(path, durability)
         self._queue: SimpleQueue[Append | Job | None] = SimpleQueue()
-        self._recent: RecentIds = OrderedDict()
         self._doubtful: dict[RoomState, int] = {}  # rooms of failed commits, and how far these went
+        self._commit_s = 0.0  # that the last one took
         self._closed = False
         self.problem: str | None = None
         self._thread = threading.Thread(target=self._run, name="fastchat-store-writer", daemon=True)
@@ -104,17 +115,19 @@ class Writer:
 
     def _run(self) -> None:
         stopping = more = False
-        while not stopping:
-            work, stopping = self._collect(wait=not more)
-            appends = [item for item in work if isinstance(item, Append)]
-            if appends:
-                self._commit(appends)
+        waiting: list[Append] = []
+        while waiting or not stopping:
+            work, last = self._collect(wait=not (more or waiting or stopping))
+            stopping = stopping or last
+            waiting += [item for item in work if isinstance(item, Append)]
+            if waiting:
+                del waiting[: self._commit(waiting)]
             for item in work:
                 if isinstance(item, Job):
                     self._do(item)
-            if self.problem is not None and not work:
+            if self.problem is not None and not (work or waiting):
                 self._probe()
-            more = not stopping and self.problem is None and self._keep_up(idle=not work)
+            more = not stopping and self.problem is None and self._keep_up(idle=not (work or waiting))
         if self._connection is not None:
             self._connection.close()
 
@@ -125,7 +138,7 @@ class Writer:
             item = self._queue.get(wait, PROBE_INTERVAL_S if wait else None)
             while item is not None:
                 work.append(item)
-                if len(work) >= COMMIT_MAX:
+                if len(work) >= COLLECTED_MAX:
                     return work, False
                 item = self._queue.get_nowait()
         except Empty:
@@ -149,7 +162,8 @@ class Writer:
             self._probe()  # it may be nobody else's problem
             return False
         ended_at = time.monotonic()
-        self._upkeep_due = ended_at + (ended_at - began_at) * (1 / UPKEEP_SHARE - 1)
+        pause_s = (ended_at - began_at) * (1 / UPKEEP_SHARE - 1)
+        self._upkeep_due = ended_at + max(UPKEEP_PAUSE_S, pause_s)
         return more
 
     @contextmanager
@@ -159,7 +173,9 @@ class Writer:
         for room, last in self._doubtful.items():
             take_back(connection, room, last)
         yield connection
+        began_at = time.monotonic()
         connection.execute("COMMIT")
+        self._commit_s = time.monotonic() - began_at
         self._doubtful.clear()
         if self.problem is not None:
             self.problem = None
@@ -173,7 +189,6 @@ class Writer:
     def _failed(self, error: Exception) -> None:
         """Lets go of everything that may not be true any more; the next use opens the file anew."""
         self.problem = describe(error)
-        self._recent.clear()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()  # rolls back
@@ -203,15 +218,16 @@ class Writer:
 
     # Group commit
 
-    def _commit(self, appends: Sequence[Append]) -> None:
+    def _commit(self, appends: Sequence[Append]) -> int:
+        """Commits the first of them, at least one; returns how many have been answered."""
         before = {append.room: (append.room.head, append.room.room_id) for append in appends}
         results: Sequence[Stored | WireError]
         try:
             try:
                 results = self._write(appends, careful=False)
             except sqlite3.IntegrityError:
-                # An id that is stored already, but not a recent one: look every id up this time.
-                self._connected().execute("ROLLBACK")
+                # An id that is stored already: look every id up this time.
+                # It has rolled everything back already.
                 self._restore(before)
                 results = self._write(appends, careful=True)
         except Exception as error:
@@ -220,20 +236,23 @@ class Writer:
             self._failed(error)
             self._restore(before)
             results = [unavailable(error)] * len(appends)
-        self._deliver(_complete, appends, results)
+        self._deliver(_complete, appends[: len(results)], results)
+        return len(results)
 
     def _restore(self, before: dict[RoomState, tuple[int, int]]) -> None:
         for room, (head, room_id) in before.items():
             room.head, room.room_id = head, room_id
-        self._recent.clear()
 
     def _write(self, appends: Sequence[Append], *, careful: bool) -> list[Stored | WireError]:
         with self._transaction() as connection:
-            batch = Batch(connection, self._recent, careful=careful)
-            results = [batch.add(append.room, append.draft) for append in appends]
+            batch = Batch(connection, careful=careful)
+            full_at = time.monotonic() + max(FILL_S, self._commit_s)
+            results: list[Stored | WireError] = []
+            for append in appends:
+                results.append(batch.add(append.room, append.draft))
+                if len(results) % FILL_STEP == 0 and time.monotonic() > full_at:
+                    break
             batch.finish()
-        while len(self._recent) > RECENT_IDS:
-            self._recent.popitem(last=False)
         return results
 
 
@@ -242,6 +261,8 @@ def _complete(appends: Sequence[Append], results: Sequence[Stored | WireError]) 
     failure: Exception | None = None
     for append, result in zip(appends, results, strict=True):
         try:
+            if isinstance(result, Stored) and result.body is not None:
+                append.log.on_delivered(result.seq)
             append.done(result)
         except Exception as error:
             failure = failure or error
