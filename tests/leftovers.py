@@ -34,11 +34,15 @@ def open_sockets() -> frozenset[str]:
 
 
 def child_processes() -> frozenset[int]:
-    return frozenset(
-        int(child)
-        for children in Path("/proc/self/task").glob("*/children")
-        for child in children.read_text().split()
-    )
+    while True:
+        try:
+            return frozenset(
+                int(child)
+                for children in Path("/proc/self/task").glob("*/children")
+                for child in children.read_text().split()
+            )
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a thread ended meanwhile, and its children are another one's now
 
 
 @contextmanager
