@@ -1,6 +1,7 @@
 """What both edges share: the read buffer, pausing, and a close that reaches the peer."""
 
 import asyncio
+import sys
 import threading
 import typing
 from collections.abc import Callable
@@ -38,7 +39,7 @@ def peer_address(transport: asyncio.BaseTransport) -> str:
     if not isinstance(peer, tuple):
         return ""
     # How a socket that listens on IPv4 and IPv6 tells of IPv4.
-    return str(peer[0]).removeprefix("::ffff:")
+    return sys.intern(str(peer[0]).removeprefix("::ffff:"))
 
 
 class Loop(Clock, typing.Protocol):
