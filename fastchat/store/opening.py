@@ -21,7 +21,8 @@ def sqlite_path(url: str) -> Path | None:
         return None
     if url == "sqlite:":
         return platformdirs.user_data_path("fastchat") / "fastchat.db"
-    return Path(url.removeprefix("sqlite://"))
+    # As in file URLs the path is absolute; who writes a fourth slash for that means the same.
+    return Path("/" + url.removeprefix("sqlite:").lstrip("/"))
 
 
 def open_store(

@@ -8,6 +8,7 @@ import pytest
 
 from fastchat.messages import WireError
 from fastchat.store import BLOCK_EVENTS, Stored
+from fastchat.store.opening import sqlite_path
 from fastchat.store.sqlite import SqliteStore
 from tests.faulty_sqlite import inject
 from tests.pump import OpenRoom, Pump, delete, edit, marks, message, react, search
@@ -146,3 +147,8 @@ def test_one_statement_writes_many_events(tmp_path: Path, monkeypatch: pytest.Mo
     room.begin_all([message("hi", id=str(number)) for number in range(2000)])
     assert len(faults.statements) < 200
     store.close()
+
+
+@pytest.mark.parametrize("url", ["sqlite:///var/lib/chat.db", "sqlite:////var/lib/chat.db"])
+def test_the_path_of_a_url_is_absolute(url: str) -> None:
+    assert str(sqlite_path(url)) == "/var/lib/chat.db"
