@@ -9,6 +9,7 @@ import pytest
 
 from fastchat._websocket import BINARY, CLOSE, CONTINUATION, PING, TEXT, encode_frame
 from tests.clients import TIMEOUT_S, Client, Document, JsonLinesClient, WebSocketClient
+from tests.integration.bystanders import Bystanders
 from tests.integration.raw_clients import (
     RawClient,
     RawConnection,
@@ -35,29 +36,6 @@ def server() -> Iterator[ServerProcess]:
         f"http.allowed_origins={ALLOWED_ORIGIN}",
     ) as running:
         yield running
-
-
-class Bystanders:
-    """Two people in the offender's room, one on each transport, who go on chatting."""
-
-    def __init__(self, server: ServerProcess, room: str, clients: list[Client]) -> None:
-        self.room = room
-        self._server = server
-        self._clients = clients
-
-    async def hear(self, text: str) -> None:
-        """Asserts that somebody says this."""
-        for client in self._clients:
-            await client.expect("message", room=self.room, text=text)
-
-    async def chat(self) -> None:
-        """Asserts that what each says reaches the other, and that the server's log has no traceback."""
-        for one, other in (self._clients, reversed(self._clients)):
-            text = fresh_name("undisturbed")
-            await say(one, self.room, text)
-            await other.expect("message", room=self.room, text=text)
-        assert "Traceback" not in self._server.log
-        assert "exception" not in self._server.log.lower()
 
 
 @pytest.fixture
