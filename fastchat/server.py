@@ -98,10 +98,6 @@ class Server:
                 make_protocol, sock=self._listeners["line"], backlog=BACKLOG
             )
         self._housekeeping = asyncio.create_task(self._keep_house())
-        # What lives now lives until the end: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
         return {name: bound_address(listener) for name, listener in self._listeners.items()}
 
     def _listen(self) -> None:
@@ -369,6 +365,10 @@ async def _serve(server: Server, ready_fd: int | None, ready_file: Path | None) 
 
     loop.add_signal_handler(signal.SIGHUP, reload)
     addresses = await server.start()
+    # What lives now lives until the end: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     try:
         _announce(addresses, sqlite_path(server.settings.store.url) or "memory", ready_fd, ready_file)
     except StartError:
