@@ -157,8 +157,7 @@ class Connection:
         if not self._finished:
             self._go_on()
         elif self.session.idle and not self._ending:
-            self.writer.flush()
-            self.writer.finish()
+            self.on_last_words()
             self._stream.close(1000, "end of input")
 
     def _go_on(self) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 import orjson
 
 PROTOCOL_VERSION = 1
-SUBPROTOCOL = "fastchat.v1"
 
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,31}"
 ROOM_PATTERN = "[a-z0-9][a-z0-9._-]{0,63}"

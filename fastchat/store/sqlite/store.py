@@ -23,13 +23,13 @@ from fastchat.store.sqlite.writer import Append, Job, Writer
 class SqliteLog:
     """One room's log in the file."""
 
-    __slots__ = ("_state", "_store", "epoch", "head", "room")
+    __slots__ = ("_store", "epoch", "head", "room", "state")
 
     durable = True
 
     def __init__(self, store: "SqliteStore", state: RoomState) -> None:
         self._store = store
-        self._state = state
+        self.state = state
         self.room = state.name
         self.epoch = state.epoch
         self.head = state.head
@@ -41,7 +41,7 @@ class SqliteLog:
     @property
     def first(self) -> int:
         """The ``seq`` of the oldest event that trimming has left."""
-        return self._state.first
+        return self.state.first
 
     def attach(self, ring: Ring) -> None:
         """The ring is a cache here."""
@@ -49,7 +49,7 @@ class SqliteLog:
     def append(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
         """Answers after the commit."""
 
-        self._store.writer.submit(Append(self._state, draft, done, self))
+        self._store.writer.submit(Append(self, draft, done))
 
     def read(
         self, after: int, before: int, limit: int, newest: bool, done: Callable[[Page | WireError], None]
@@ -57,13 +57,13 @@ class SqliteLog:
         """Reads in the reader's thread, and only what has been delivered already."""
         before = min(before, self.head + 1)
         query = partial(
-            reader.read_page, room=self._state, after=after, before=before, limit=limit, newest=newest
+            reader.read_page, room=self.state, after=after, before=before, limit=limit, newest=newest
         )
         self._store.reader.submit(query, done)
 
     def replay(self, after: int, done: Callable[[Block | WireError], None]) -> None:
         """Reads in the reader's thread, and only what has been delivered already."""
-        query = partial(reader.read_block, room=self._state, after=after, head=self.head)
+        query = partial(reader.read_block, room=self.state, after=after, head=self.head)
         self._store.reader.submit(query, done)
 
 

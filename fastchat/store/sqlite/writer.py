@@ -32,20 +32,21 @@ UPKEEP_SHARE = 0.1  # of the time, while there is always something to commit
 
 
 class Log(Protocol):
-    """Where an event belongs, in the loop's thread."""
+    """Where an event belongs."""
+
+    state: RoomState
 
     def on_delivered(self, seq: int) -> None:
-        """The event is about to be shown to the room."""
+        """The event is about to be shown to the room. Called in the loop's thread."""
 
 
 @dataclass(slots=True)
 class Append:
     """A draft that waits for its commit."""
 
-    room: RoomState
+    log: Log
     draft: Draft
     done: Callable[[Stored | WireError], None]
-    log: Log
 
 
 @dataclass(slots=True)
@@ -121,7 +122,7 @@ class Writer:
             stopping = stopping or last
             waiting += [item for item in work if isinstance(item, Append)]
             if waiting:
-                del waiting[: self._commit(waiting)]
+                del waiting[: self._commit(waiting[:COLLECTED_MAX])]
             for item in work:
                 if isinstance(item, Job):
                     self._do(item)
@@ -220,7 +221,7 @@ class Writer:
 
     def _commit(self, appends: Sequence[Append]) -> int:
         """Commits the first of them, at least one; returns how many have been answered."""
-        before = {append.room: (append.room.head, append.room.room_id) for append in appends}
+        before = {append.log.state: (append.log.state.head, append.log.state.room_id) for append in appends}
         results: Sequence[Stored | WireError]
         try:
             try:
@@ -249,7 +250,7 @@ class Writer:
             full_at = time.monotonic() + max(FILL_S, self._commit_s)
             results: list[Stored | WireError] = []
             for append in appends:
-                results.append(batch.add(append.room, append.draft))
+                results.append(batch.add(append.log.state, append.draft))
                 if len(results) % FILL_STEP == 0 and time.monotonic() > full_at:
                     break
             batch.finish()
