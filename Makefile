@@ -16,7 +16,7 @@ EDITABLE := $(STRICT) PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --editab
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint types unit tests crash asan bench figures format clean
+.PHONY: help run build test lint types unit tests crash asan bench peers figures tuning profile load report format clean
 
 help: ## list the targets
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='...']"
@@ -56,6 +56,21 @@ bench: $(VENV)/.installed-dev $(VENV)/.compiled ## the micro-benchmarks
 figures: $(VENV)/.installed-dev $(VENV)/.compiled ## measure the figures that the README reports
 	$(BIN)/python -m benchmarks.figures $(ARGS)
 
+peers: $(VENV)/.installed-peers $(VENV)/.compiled ## measure fastchat beside its peers, those that are installed
+	$(BIN)/python -m benchmarks.peers $(ARGS)
+
+tuning: $(VENV)/.installed-dev $(VENV)/.compiled ## measure what each setting trades
+	$(BIN)/python -m benchmarks.tuning $(ARGS)
+
+profile: $(VENV)/.installed-dev $(VENV)/.compiled ## profile the server under load, as a flame graph
+	$(BIN)/python -m benchmarks.profile $(ARGS)
+
+load: $(VENV)/.installed-dev $(VENV)/.compiled ## load a server with Locust, a short run; ARGS='--help'
+	$(BIN)/python -m loadtest $(ARGS)
+
+report: $(VENV)/.installed-dev ## put what was measured last into the documents
+	$(BIN)/python -m benchmarks.report $(ARGS)
+
 format: $(VENV)/.installed-dev ## format the code and fix what the linter can
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
@@ -91,3 +106,8 @@ $(VENV)/.installed-dev: pyproject.toml setup.py | $(VENV)/.compiled
 	@echo "Installing fastchat with what its tests need ..."
 	@$(EDITABLE) '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-peers: pyproject.toml setup.py | $(VENV)/.installed-dev
+	@echo "Installing the peers that come from Python's package index ..."
+	@$(EDITABLE) '.[dev,peers]'
+	@touch $@

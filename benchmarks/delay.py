@@ -9,9 +9,9 @@ import statistics
 import threading
 import time
 
+from .brokers import data_folder
 from .generator import Load, generator
 from .ingest import MEMORY_ROOMS
-from .peers import data_folder
 from .plan import Plan
 from .processes import SERVER_CORE
 from .results import Figure

@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 
+from .brokers import SUBJECT, data_folder, nats, nats_program, nats_syncs_always, rabbitmq, rabbitmq_installed
 from .generator import Load, generator
-from .peers import SUBJECT, data_folder, nats, nats_program, nats_syncs_always, rabbitmq, rabbitmq_installed
 from .plan import Plan
 from .processes import settle_cpu
 from .results import Figure

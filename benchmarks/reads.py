@@ -17,7 +17,7 @@ from fastchat.store import BLOCK_EVENTS, Draft, Kind
 from fastchat.store.sqlite import SqliteStore
 from fastchat.store.sqlite.reader import Reader
 
-from .peers import data_folder
+from .brokers import data_folder
 from .plan import Plan
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
+from .brokers import data_folder
 from .generator import Load, generator
-from .peers import data_folder
 from .plan import Plan
 from .processes import settle_cpu
 from .reads import count_reads
