@@ -48,6 +48,15 @@ static enum role role_of(int index) {
     return index < options.stuck + options.subscribers ? ROLE_SUBSCRIBER : ROLE_SENDER;
 }
 
+/* Spread evenly: a server goes through its members in the order in which they came, so the first ones see the
+ * smallest delays. */
+static bool is_verified(int index) {
+    long subscriber = index - options.stuck;
+    if (role_of(index) != ROLE_SUBSCRIBER) return false;
+    if (options.verify >= options.subscribers) return true;
+    return (subscriber + 1) * options.verify / options.subscribers != subscriber * options.verify / options.subscribers;
+}
+
 void connections_prepare(int epoll_fd) {
     epoll = epoll_fd;
     connection_count = options.stuck + options.subscribers + options.senders;
@@ -58,7 +67,7 @@ void connections_prepare(int epoll_fd) {
         connection->index = i;
         connection->fd = -1;
         connection->role = role_of(i);
-        connection->verified = connection->role == ROLE_SUBSCRIBER && i - options.stuck < options.verify;
+        connection->verified = is_verified(i);
     }
 }
 
