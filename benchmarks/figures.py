@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import pathlib
 import platform
 import sys
 
@@ -12,9 +11,11 @@ from .delay import measure_delay
 from .fairness import measure_ping
 from .ingest import measure_ingest
 from .memory import measure_idle, measure_stuck
+from .pace import measure_pace
 from .plan import FULL, QUICK, Plan
 from .processes import LOAD_CORE, SERVER_CORE, prepare_driver
-from .results import Figure, format_table, write_json
+from .report import save_results
+from .results import Figure, format_table
 from .resume import measure_resume
 from .throughput import measure_throughput
 
@@ -29,7 +30,7 @@ _GROUPS = {
     "durable": _DURABLE,
     "resume": _RESUME,
 }
-NAMES = (*_THROUGHPUT, "idle-room", "idle-rooms", "stuck", "ping", *_DURABLE)
+NAMES = (*_THROUGHPUT, "pace", "idle-room", "idle-rooms", "stuck", "ping", *_DURABLE)
 
 
 def measure_figures(plan: Plan, wanted: set[str]) -> list[Figure]:
@@ -37,6 +38,9 @@ def measure_figures(plan: Plan, wanted: set[str]) -> list[Figure]:
     if wanted & set(_THROUGHPUT):
         print("throughput", flush=True)
         figures += measure_throughput(plan, wanted)
+    if "pace" in wanted:
+        print("delay at a steady rate", flush=True)
+        figures.append(measure_pace(plan))
     if wanted & {"idle-room", "idle-rooms"}:
         print("idle memory", flush=True)
         figures += [
@@ -78,7 +82,7 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="a look in a minute: short runs, one round")
     parser.add_argument("--rounds", type=int, metavar="N", help="how often each case is measured")
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write everything measured there")
+    parser.add_argument("--save", action="store_true", help="keep the figures for `make report`")
     parser.add_argument("--gate", action="store_true", help="exit with 1 where a figure falls short")
     return parser.parse_args()
 
@@ -93,9 +97,10 @@ def main() -> int:
     prepare_driver()
     figures = measure_figures(plan, wanted)
     print("\n" + format_table(figures))
-    if arguments.json:
-        about = {"quick": arguments.quick, "python": platform.python_version(), "kernel": platform.release()}
-        write_json(arguments.json, figures, about)
+    if arguments.save:
+        about = {"rounds": plan.rounds, "python": platform.python_version(), "kernel": platform.release()}
+        results = about | {"figures": [figure.as_json() for figure in figures]}
+        save_results("figures", results, {"figures": format_table(figures)})
     return 1 if arguments.gate and not all(figure.met for figure in figures) else 0
 
 

@@ -14,6 +14,7 @@ from .servers import fastchat
 HIGH_WATER_BYTES = 65536
 RING_BYTES = 1 << 20
 CONNECTION_BYTES = 4096
+IDLE_BYTES = 2560
 _SAMPLE_S = 0.02
 _FLOOD_WINDOW = 16
 _STAGGER_MESSAGES = 8
@@ -39,9 +40,7 @@ def measure_idle(plan: Plan, rooms: int) -> Figure:
             flush=True,
         )
     where = "one room" if rooms == 1 else f"{rooms} rooms"
-    return Figure(
-        f"idle WebSocket connection, all in {where}", values, CONNECTION_BYTES, False, "bytes", faults
-    )
+    return Figure(f"idle WebSocket connection, all in {where}", values, IDLE_BYTES, False, "bytes", faults)
 
 
 class _PeakMemory:

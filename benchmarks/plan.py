@@ -25,6 +25,8 @@ class Plan:
     ingest_window: int = 16
     ingest_subscribers: int = 10
     ingest_seconds: float = 5.0
+    pace_rate: float = 100.0
+    pace_seconds: float = 5.0
     delay_rate: float = 100.0
     delay_seconds: float = 5.0
     missed_messages: int = 100_000
@@ -38,5 +40,11 @@ class Plan:
 
 FULL = Plan()
 QUICK = Plan(
-    rounds=1, seconds=1.0, flood_bytes=60_000_000, ping_seconds=3.0, ingest_seconds=2.0, delay_seconds=2.0
+    rounds=1,
+    seconds=1.0,
+    flood_bytes=60_000_000,
+    ping_seconds=3.0,
+    ingest_seconds=2.0,
+    delay_seconds=2.0,
+    pace_seconds=2.0,
 )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import pathlib
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -57,8 +55,3 @@ def format_table(figures: Sequence[Figure]) -> str:
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     lines += [f"  {figure.name}: {fault}" for figure in figures for fault in figure.faults]
     return "\n".join(lines)
-
-
-def write_json(path: pathlib.Path, figures: Sequence[Figure], about: dict[str, Any]) -> None:
-    document = about | {"figures": [figure.as_json() for figure in figures]}
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
