@@ -14,7 +14,7 @@ _SOURCES = {
     "send_floor": ("floors/send_floor.c", "floors/floor.c"),
     "writev_floor": ("floors/writev_floor.c", "floors/floor.c"),
     "load": ("load/main.c", "load/options.c", "load/phase.c", "load/connection.c", "load/dialect.c",
-             "load/nats.c", "load/amqp.c", "load/histogram.c"),
+             "load/websocket.c", "load/echo.c", "load/nats.c", "load/amqp.c", "load/ledger.c", "load/histogram.c"),
 }  # fmt: skip
 _FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion")
 
@@ -28,5 +28,8 @@ def build_program(name: str) -> pathlib.Path:
     if not program.exists() or program.stat().st_mtime < max(file.stat().st_mtime for file in inputs):
         BUILD.mkdir(parents=True, exist_ok=True)
         compiler = os.environ.get("CC", "cc")
-        subprocess.run([compiler, *_FLAGS, "-o", str(program), *map(str, sources)], check=True)
+        # Two processes may compile at once, and neither may start what the other has half written.
+        made = program.with_name(f"{name}.{os.getpid()}")
+        subprocess.run([compiler, *_FLAGS, "-o", str(made), *map(str, sources)], check=True)
+        made.replace(program)
     return program

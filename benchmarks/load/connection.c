@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "options.h"
+#include "websocket.h"
 
 /* One read takes up to this much behind what was kept of the read before. A local address is good for
  * some 28,000 ports, of which a few may still be waiting to be closed. */
@@ -141,7 +142,7 @@ static void send_upgrade(struct connection *connection) {
     char host[32];
     sprintf(host, "127.0.0.1:%d", options.port);
     char *out = connection_reserve(connection, dialect_room(0));
-    connection_commit(connection, encode_upgrade(out, host));
+    connection_commit(connection, encode_upgrade(options.dialect, out, host));
     connection->state = STATE_UPGRADING;
 }
 
@@ -170,7 +171,7 @@ static void on_connected(struct connection *connection) {
         connection_close(connection, strerror(error));
         return;
     }
-    if (options.dialect == DIALECT_WS) {
+    if (dialect_upgrades(options.dialect)) {
         send_upgrade(connection);
     } else {
         send_greeting(connection);
@@ -212,10 +213,11 @@ static void on_document(struct connection *connection, const struct document *do
 static bool parse_documents(struct connection *connection, struct input *input) {
     struct document document;
     if (connection->state == STATE_UPGRADING) {
-        int accepted = dialect_upgraded(input);
+        int accepted = websocket_upgraded(input);
         if (accepted == 0) return true;
         if (accepted < 0) return false;
         send_greeting(connection);
+        if (dialect_joins_silently(options.dialect)) on_joined(connection);
     }
     while (dialect_next(options.dialect, input, &document)) on_document(connection, &document);
     return !input->broken;

@@ -24,6 +24,7 @@ struct connection {
     bool deaf;         /* not watched any more */
     uint64_t last_seq; /* 0: unknown */
     uint64_t received; /* events of this phase, missed ones included */
+    uint64_t missed;   /* of these; copies only */
     uint64_t outstanding;
     struct confirms confirms; /* amqp */
     char user[32];

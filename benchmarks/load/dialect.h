@@ -5,26 +5,43 @@
  * floor  the lines of the programs in ../floors
  * nats   a publisher of NATS JetStream (nats.h)
  * amqp   a publisher of RabbitMQ (amqp.h)
+ * echo-line, echo-ws   servers that send everyone what one says (echo.h)
  */
 #ifndef DIALECT_H
 #define DIALECT_H
 
 #include "wire.h"
 
-enum dialect { DIALECT_FLOOR, DIALECT_LINE, DIALECT_WS, DIALECT_NATS, DIALECT_AMQP };
+enum dialect {
+    DIALECT_FLOOR,
+    DIALECT_LINE,
+    DIALECT_WS,
+    DIALECT_NATS,
+    DIALECT_AMQP,
+    DIALECT_ECHO_LINE, /* from here on messages are copies */
+    DIALECT_ECHO_WS
+};
+
+extern const char *const dialect_names[]; /* in the enumeration's order; NULL behind the last one */
+
+bool dialect_upgrades(enum dialect dialect);
+
+/* Members receive what was sent as it is, without a number; see encode_copy. A sender's own copy is its
+ * acknowledgement. */
+bool dialect_copies(enum dialect dialect);
+
+/* Nothing is said about it when a connection has joined. */
+bool dialect_joins_silently(enum dialect dialect);
 
 /* Takes the next whole document; false when what is left is only a part of one. */
 bool dialect_next(enum dialect dialect, struct input *input, struct document *document);
-
-/* Takes the answer to the upgrade request: 1 accepted, 0 not there yet, -1 refused. */
-int dialect_upgraded(struct input *input);
 
 /* The value of an unsigned field like `"seq":` in the document's first bytes; false where it is absent. */
 bool document_number(const struct document *document, const char *field, uint64_t *value);
 
 /* The encoders write to `out`, which must have room for `dialect_room(text_bytes)`, and return the size. */
 size_t dialect_room(size_t text_bytes);
-size_t encode_upgrade(char *out, const char *host);
+size_t encode_upgrade(enum dialect dialect, char *out, const char *host);
 size_t encode_hello(enum dialect dialect, char *out, const char *user);
 size_t encode_join(enum dialect dialect, char *out, const char *room, bool receives);
 /* To come back after event `after`; fastchat's dialects only. */

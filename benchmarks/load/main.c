@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "connection.h"
+#include "ledger.h"
 #include "options.h"
 #include "phase.h"
 
@@ -74,6 +75,7 @@ int main(int argc, char **argv) {
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     connections_prepare(epoll_fd);
+    ledger_prepare(dialect_copies(options.dialect) ? connection_count : 0, options.senders);
     add(timer_fd, &timer_fd);
     bool running = false;
     while (!connections_open()) serve_round(&running);

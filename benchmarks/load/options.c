@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "echo.h"
+
 struct options options = {
     .mode = MODE_ONE,
     .dialect = DIALECT_LINE,
@@ -24,7 +26,7 @@ struct options options = {
 
 static const char usage[] =
     "usage: load --port N [options]\n"
-    "  --mode one|window|paced|ping|idle|return   --dialect line|ws|floor|nats|amqp\n"
+    "  --mode one|window|paced|ping|idle|return   --dialect line|ws|floor|nats|amqp|echo-line|echo-ws\n"
     "  --subscribers N --senders N --stuck N --stagger N --rooms N --room NAME --prefix NAME\n"
     "  --text-bytes N --window N --lag N --rate PER_S --interval-ms MS\n"
     "  --seconds S --grace S --messages N --verify N --connecting N --acks 0|1 --after SEQ --receive 0|1\n"
@@ -74,11 +76,10 @@ static double *double_option(const char *name) {
 
 static void parse_option(const char *name, const char *value) {
     static const char *const modes[] = {"one", "window", "paced", "ping", "idle", "return", NULL};
-    static const char *const dialects[] = {"floor", "line", "ws", "nats", "amqp", NULL};
     if (strcmp(name, "--mode") == 0) {
         options.mode = (enum mode)choose(value, modes);
     } else if (strcmp(name, "--dialect") == 0) {
-        options.dialect = (enum dialect)choose(value, dialects);
+        options.dialect = (enum dialect)choose(value, dialect_names);
     } else if (strcmp(name, "--room") == 0) {
         options.room = value;
     } else if (strcmp(name, "--prefix") == 0) {
@@ -108,7 +109,9 @@ static void settle(void) {
     bool sizes = options.text_bytes > 0 && options.text_bytes <= 60000 && options.window > 0;
     bool names = strlen(options.room) <= 64 && strlen(options.prefix) <= 16;
     if (options.port <= 0 || options.connecting < 1 || !counts || !sizes || !names) fail();
-    if (options.mode == MODE_PING && options.dialect != DIALECT_LINE && options.dialect != DIALECT_WS) fail();
+    bool fastchat = options.dialect == DIALECT_LINE || options.dialect == DIALECT_WS;
+    if (!fastchat && (options.mode == MODE_PING || options.mode == MODE_RETURN)) fail();
+    if (dialect_copies(options.dialect) && options.text_bytes < COPY_ID_BYTES) fail();
     /* Brokers' messages have neither seq nor id. */
     bool broker = options.dialect == DIALECT_NATS || options.dialect == DIALECT_AMQP;
     if (broker) options.verify = 0;

@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "connection.h"
+#include "echo.h"
 #include "histogram.h"
+#include "ledger.h"
 #include "options.h"
 
-/* Powers of two: messages are remembered in rings by their id, progress by the number received. */
-enum { SENT_TIMES = 1 << 20, LEVELS = 1 << 20, MAX_ERRORS_SHOWN = 5 };
+/* A power of two: progress is counted in a ring by the number received. */
+enum { LEVELS = 1 << 20, MAX_ERRORS_SHOWN = 5 };
 
 static struct {
     bool running;
@@ -25,8 +27,6 @@ static struct {
     struct histogram delays;
 } phase;
 
-static uint64_t sent_us[SENT_TIMES]; /* when a message was sent, by id; pings use it too */
-static uint64_t next_id = 1;
 static int errors_shown;
 
 /* How many subscribers have received exactly so many messages, so that the slowest one is known without
@@ -35,13 +35,15 @@ static uint32_t subscribers_at[LEVELS];
 static uint64_t slowest;
 static uint32_t subscribers_open;
 
+static int first_sender(void) { return options.stuck + options.subscribers; }
+
 static void progress_reset(void) {
     memset(subscribers_at, 0, sizeof subscribers_at);
     slowest = 0;
     subscribers_open = 0;
     for (int i = 0; i < connection_count; i++) {
         struct connection *connection = &connections[i];
-        connection->received = connection->outstanding = 0;
+        connection->received = connection->missed = connection->outstanding = 0;
         if (connection->state == STATE_CLOSED) phase.closed++;
         if (connection->role == ROLE_SUBSCRIBER && connection->state == STATE_JOINED) subscribers_open++;
     }
@@ -70,13 +72,17 @@ static void show_error(const struct document *document) {
         fprintf(stderr, "error: %.*s\n", (int)document->length, document->bytes);
 }
 
+/* Takes the delay of a message of this phase. */
+static void add_delay(uint64_t id) {
+    if (id >= phase.first_id && id < ledger_next_id()) histogram_add(&phase.delays, now_us - ledger_sent_us(id));
+}
+
 static void check_event(struct connection *connection, const struct document *document) {
     uint64_t seq = 0, id = 0;
     if (!document_number(document, "\"seq\":", &seq)) phase.out_of_order++;
     if (connection->last_seq != 0 && seq != connection->last_seq + 1) phase.out_of_order++;
     connection->last_seq = seq;
-    if (!options.acks && document_number(document, "\"id\":\"x", &id) && id >= phase.first_id && id < next_id)
-        histogram_add(&phase.delays, now_us - sent_us[id % SENT_TIMES]);
+    if (!options.acks && document_number(document, "\"id\":\"x", &id)) add_delay(id);
 }
 
 /* Stuck members stop at different places of the room, so that what is kept for one is not kept for all. */
@@ -86,9 +92,50 @@ static void on_stuck_received(struct connection *connection, uint64_t messages) 
         connection_stop_reading(connection);
 }
 
+static void on_answers(struct connection *connection, uint64_t count) {
+    phase.acked += count;
+    connection->outstanding -= count < connection->outstanding ? count : connection->outstanding;
+}
+
+/* Who came too early was counted as missing; it is not, but the order was wrong. */
+static void on_late_copy(struct connection *connection) {
+    phase.out_of_order++;
+    if (connection->missed == 0) return; /* a repeat */
+    connection->missed--;
+    phase.lagged--;
+    if (connection->role == ROLE_SUBSCRIBER) phase.deliveries++;
+}
+
+/* Every connection checks the order of what it receives. Missed messages count as received, as in on_lagged. */
+static void on_copy(struct connection *connection, const struct document *document) {
+    uint64_t id = 0, missed = 0;
+    bool known = copy_id(document, &id) && document->length == (size_t)options.text_bytes;
+    if (!known || id >= ledger_next_id()) {
+        show_error(document);
+        return;
+    }
+    if (id < phase.first_id) return; /* of a phase that did not wait for it */
+    if (!ledger_receive(connection->index, id, &missed)) {
+        on_late_copy(connection);
+        return;
+    }
+    phase.lagged += missed;
+    connection->missed += missed;
+    connection->received += 1 + missed;
+    bool own = ledger_sender(id) == connection->index - first_sender();
+    if (connection->role == ROLE_SUBSCRIBER) phase.deliveries++;
+    if (connection->role == ROLE_SENDER) phase.sender_deliveries++;
+    if (connection->role == ROLE_SENDER && own) on_answers(connection, 1 + missed);
+    if (options.acks ? own : connection->verified) add_delay(id);
+}
+
 static void on_message(struct connection *connection, const struct document *document) {
     if (connection->role == ROLE_STUCK) {
         on_stuck_received(connection, 1);
+        return;
+    }
+    if (dialect_copies(options.dialect)) {
+        on_copy(connection, document);
         return;
     }
     if (connection->role == ROLE_SENDER) {
@@ -111,11 +158,6 @@ static void on_lagged(struct connection *connection, const struct document *docu
     connection->received += missed;
 }
 
-static void on_answers(struct connection *connection, uint64_t count) {
-    phase.acked += count;
-    connection->outstanding -= count < connection->outstanding ? count : connection->outstanding;
-}
-
 static void on_sent(struct connection *connection, const struct document *document) {
     uint64_t id = 0;
     if (options.dialect == DIALECT_AMQP) {
@@ -123,8 +165,7 @@ static void on_sent(struct connection *connection, const struct document *docume
         return;
     }
     on_answers(connection, 1);
-    if (options.acks && document_number(document, "\"id\":\"x", &id) && id >= phase.first_id && id < next_id)
-        histogram_add(&phase.delays, now_us - sent_us[id % SENT_TIMES]);
+    if (options.acks && document_number(document, "\"id\":\"x", &id)) add_delay(id);
 }
 
 void phase_on_document(struct connection *connection, const struct document *document) {
@@ -133,7 +174,7 @@ void phase_on_document(struct connection *connection, const struct document *doc
     case KIND_SENT: on_sent(connection, document); break;
     case KIND_LAGGED: on_lagged(connection, document); break;
     case KIND_PONG:
-        histogram_add(&phase.delays, now_us - sent_us[(phase.first_id + phase.acked) % SENT_TIMES]);
+        add_delay(phase.first_id + phase.acked);
         on_answers(connection, 1);
         break;
     case KIND_ERROR:
@@ -175,11 +216,11 @@ static const char *text(void) {
 static void put_message(struct connection *sender, uint64_t at_us) {
     size_t text_bytes = (size_t)options.text_bytes;
     char *out = connection_reserve(sender, dialect_room(text_bytes));
+    uint64_t id = ledger_add(at_us, sender->index - first_sender());
     size_t size = options.mode == MODE_PING
                       ? encode_ping(options.dialect, out)
-                      : encode_send(options.dialect, out, options.room, sender->user, next_id, text(), text_bytes);
+                      : encode_send(options.dialect, out, options.room, sender->user, id, text(), text_bytes);
     connection_commit(sender, size);
-    sent_us[next_id++ % SENT_TIMES] = at_us;
     sender->outstanding++;
     phase.sent++;
 }
@@ -187,8 +228,7 @@ static void put_message(struct connection *sender, uint64_t at_us) {
 static bool may_send(void) { return !phase.stopping && (phase.limit == 0 || phase.sent < phase.limit); }
 
 static struct connection *sender_at(uint64_t turn) {
-    uint64_t senders = (uint64_t)options.senders;
-    return &connections[(uint64_t)(options.stuck + options.subscribers) + turn % senders];
+    return &connections[(uint64_t)first_sender() + turn % (uint64_t)options.senders];
 }
 
 static void pump_one(void) {
@@ -255,7 +295,8 @@ void phase_start(uint64_t messages) {
     clock_read();
     phase.running = true;
     phase.limit = messages ? messages : options.messages;
-    phase.first_id = next_id;
+    phase.first_id = ledger_next_id();
+    ledger_catch_up();
     phase.started_us = phase.next_due_us = now_us;
 }
 
@@ -267,13 +308,12 @@ void phase_stop(void) {
 
 static void print_result(void) {
     static const char *const modes[] = {"one", "window", "paced", "ping", "idle", "return"};
-    static const char *const dialects[] = {"floor", "line", "ws", "nats", "amqp"};
     uint64_t expected = options.mode == MODE_PING ? phase.sent : phase.sent * (uint64_t)options.subscribers;
     uint64_t arrived = options.mode == MODE_PING ? phase.acked : phase.deliveries;
     uint64_t missing = expected > arrived ? expected - arrived : 0;
     const struct histogram *delays = &phase.delays;
     printf("{\"mode\": \"%s\", \"dialect\": \"%s\", \"subscribers\": %d, \"senders\": %d, ", modes[options.mode],
-           dialects[options.dialect], options.subscribers, options.senders);
+           dialect_names[options.dialect], options.subscribers, options.senders);
 #define NUMBER(name, value) printf("\"" name "\": %llu, ", (unsigned long long)(value))
     NUMBER("sent", phase.sent);
     NUMBER("acked", phase.acked);
