@@ -12,7 +12,8 @@ from benchmarks.servers import EventSize, Server, fastchat, floor, measure_event
 
 from .peer import Peer, missing_program
 
-_DEFAULTS = "its defaults; limits meant for people off; rooms in memory"
+_DEFAULTS = "its defaults; limits meant for people off, texts of up to 64 KB; rooms in memory"
+_TEXT_BYTES = 64_000
 _WINDOWS = (1, 4, 16, 64)
 
 
@@ -24,7 +25,7 @@ def event_size() -> EventSize:
 
 @contextlib.contextmanager
 def _start_fastchat() -> Iterator[Server]:
-    with fastchat() as server:
+    with fastchat(f"limits.text_bytes={_TEXT_BYTES}") as server:
         yield server
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import signal
 import threading
@@ -22,6 +23,7 @@ from .syscalls import SystemCalls, count_sends
 _OPENING_S = 40.0
 _CALIBRATING_MESSAGES = 20
 _added_bytes: dict[str, float] = {}
+_runs = itertools.count(1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +107,7 @@ def run_window(
 ) -> Phase:
     """`plan.senders` keep `window` messages outstanding each; 0 is one message at a time in all."""
     mode = "window" if window else "one"
-    options: dict[str, int | float | str] = {"subscribers": members, "text_bytes": text_bytes(peer, server)}
+    options = _room_options(peer, server, members)
     if window:
         options |= {"senders": plan.senders, "window": window, "lag": plan.senders * window}
     options |= {"seconds": seconds, "grace": plan.grace_seconds}
@@ -117,10 +119,8 @@ def run_window(
 
 def run_paced(peer: Peer, server: Server, plan: PeersPlan, rate: int) -> Phase:
     """So many messages a second, whether the server can keep up or not."""
-    options: dict[str, int | float | str] = {
-        "subscribers": plan.delay_members,
+    options = _room_options(peer, server, plan.delay_members) | {
         "senders": plan.senders,
-        "text_bytes": text_bytes(peer, server),
         "rate": rate,
         "seconds": plan.delay_seconds,
         "grace": 2 * plan.grace_seconds,
@@ -130,6 +130,14 @@ def run_paced(peer: Peer, server: Server, plan: PeersPlan, rate: int) -> Phase:
         load.prefer()
         load.run(plan.senders)  # a warm-up
         return measured(server, load.run)
+
+
+def _room_options(peer: Peer, server: Server, members: int) -> dict[str, int | float | str]:
+    options: dict[str, int | float | str] = {"subscribers": members, "text_bytes": text_bytes(peer, server)}
+    if peer.dialect in {"line", "ws"}:
+        # Each time other users: what the same one says again with the same ids is not said twice.
+        options["prefix"] = f"p{next(_runs)}-"
+    return options
 
 
 def measured(server: Server, run: Callable[[], Load], *, count_calls: bool = False) -> Phase:
