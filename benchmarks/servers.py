@@ -44,14 +44,14 @@ class EventSize:
 
 
 @contextlib.contextmanager
-def fastchat(*settings: str, store: str = "memory:") -> Iterator[Server]:
+def fastchat(*settings: str, store: str = "memory:", host: str = "127.0.0.1") -> Iterator[Server]:
     """Start fastchat with its defaults, no limits, and `settings` ("section.key=value").
 
     Rooms are in memory unless a `store` is named: most figures are about what is in front of it.
     """
     reader, writer = os.pipe()
     BUILD.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "fastchat", "serve", "--http", "127.0.0.1:0", "--line", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "fastchat", "serve", "--http", f"{host}:0", "--line", f"{host}:0"]
     command += ["--store", store, "--ready-fd", str(writer)]
     for setting in (*UNLIMITED, *settings):
         command += ["--set", setting]
