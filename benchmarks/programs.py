@@ -14,7 +14,8 @@ _SOURCES = {
     "send_floor": ("floors/send_floor.c", "floors/floor.c"),
     "writev_floor": ("floors/writev_floor.c", "floors/floor.c"),
     "load": ("load/main.c", "load/options.c", "load/phase.c", "load/connection.c", "load/dialect.c",
-             "load/websocket.c", "load/echo.c", "load/nats.c", "load/amqp.c", "load/ledger.c", "load/histogram.c"),
+             "load/websocket.c", "load/echo.c", "load/nats.c", "load/amqp.c", "load/mqtt.c", "load/irc.c",
+             "load/ledger.c", "load/histogram.c"),
 }  # fmt: skip
 _FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion")
 

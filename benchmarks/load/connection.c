@@ -151,15 +151,19 @@ static bool joins_at_once(const struct connection *connection) {
     return connection->role != ROLE_PINGER && options.mode != MODE_RETURN;
 }
 
-static void send_greeting(struct connection *connection) {
+static void put_join(struct connection *connection) {
     char room[96];
-    snprintf(connection->user, sizeof connection->user, "%s%d", options.prefix, connection->index);
     snprintf(room, sizeof room, options.rooms > 1 ? "%s-%d" : "%s", options.room,
              connection->index % options.rooms);
-    char *out = connection_reserve(connection, 2 * dialect_room(0));
-    size_t size = encode_hello(options.dialect, out, connection->user);
-    if (joins_at_once(connection)) size += encode_join(options.dialect, out + size, room, options.receive);
-    connection_commit(connection, size);
+    char *out = connection_reserve(connection, dialect_room(0));
+    connection_commit(connection, encode_join(options.dialect, out, room, options.receive));
+}
+
+static void send_greeting(struct connection *connection) {
+    snprintf(connection->user, sizeof connection->user, "%s%d", options.prefix, connection->index);
+    char *out = connection_reserve(connection, dialect_room(0));
+    connection_commit(connection, encode_hello(options.dialect, out, connection->user));
+    if (joins_at_once(connection) && !dialect_welcomes_first(options.dialect)) put_join(connection);
     connection->state = STATE_JOINING;
 }
 
@@ -201,6 +205,8 @@ static void on_document(struct connection *connection, const struct document *do
         connection_commit(connection, encode_pong(options.dialect, out, document->bytes, document->length));
     } else if (connection->state == STATE_JOINING && document->kind == awaited) {
         on_joined(connection);
+    } else if (document->kind == KIND_WELCOME && dialect_welcomes_first(options.dialect)) {
+        put_join(connection);
     } else if (connection->state == STATE_JOINING && document->kind == KIND_ERROR) {
         fprintf(stderr, "refused: %.*s\n", (int)document->length, document->bytes);
         exit(1);

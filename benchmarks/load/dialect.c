@@ -6,16 +6,21 @@
 
 #include "amqp.h"
 #include "echo.h"
+#include "irc.h"
+#include "mqtt.h"
 #include "nats.h"
 #include "websocket.h"
 
 enum { MAX_DOCUMENT_BYTES = 128 << 10, TYPE_OFFSET = 9 /* behind {"type":" */, FIELD_SEARCH_BYTES = 192 };
 
-const char *const dialect_names[] = {"floor", "line", "ws", "nats", "amqp", "echo-line", "echo-ws", NULL};
+const char *const dialect_names[] = {"floor",   "line",      "ws",   "nats", "amqp", "echo-line",
+                                     "echo-ws", "nats-core", "mqtt", "irc",  NULL};
 
 bool dialect_upgrades(enum dialect dialect) { return dialect == DIALECT_WS || dialect == DIALECT_ECHO_WS; }
 
 bool dialect_copies(enum dialect dialect) { return dialect >= DIALECT_ECHO_LINE; }
+
+bool dialect_welcomes_first(enum dialect dialect) { return dialect == DIALECT_IRC; }
 
 bool dialect_joins_silently(enum dialect dialect) { return dialect == DIALECT_ECHO_WS; }
 
@@ -63,7 +68,10 @@ bool dialect_next(enum dialect dialect, struct input *input, struct document *do
     case DIALECT_WS: return next_frame(input, document);
     case DIALECT_ECHO_WS: return websocket_next(input, document);
     case DIALECT_ECHO_LINE: return echo_next_line(input, document);
-    case DIALECT_NATS: return nats_next(input, document);
+    case DIALECT_NATS:
+    case DIALECT_NATS_CORE: return nats_next(input, document);
+    case DIALECT_MQTT: return mqtt_next(input, document);
+    case DIALECT_IRC: return irc_next(input, document);
     case DIALECT_AMQP: return amqp_next(input, document);
     default: return next_line(input, document);
     }
@@ -94,23 +102,46 @@ size_t encode_upgrade(enum dialect dialect, char *out, const char *host) {
 }
 
 size_t encode_hello(enum dialect dialect, char *out, const char *user) {
-    if (dialect == DIALECT_FLOOR || dialect == DIALECT_ECHO_LINE || dialect == DIALECT_ECHO_WS) return 0;
-    if (dialect == DIALECT_NATS) return nats_encode_hello(out, user);
-    if (dialect == DIALECT_AMQP) return amqp_encode_hello(out);
-    return finish(dialect, out, (size_t)sprintf(out, "{\"type\":\"hello\",\"user\":\"%s\"}", user));
+    switch (dialect) {
+    case DIALECT_FLOOR:
+    case DIALECT_ECHO_LINE:
+    case DIALECT_ECHO_WS: return 0;
+    case DIALECT_NATS:
+    case DIALECT_NATS_CORE: return nats_encode_hello(out, user);
+    case DIALECT_AMQP: return amqp_encode_hello(out);
+    case DIALECT_MQTT: return mqtt_encode_hello(out, user);
+    case DIALECT_IRC: return irc_encode_hello(out, user);
+    default: return finish(dialect, out, (size_t)sprintf(out, "{\"type\":\"hello\",\"user\":\"%s\"}", user));
+    }
 }
 
 size_t encode_join(enum dialect dialect, char *out, const char *room, bool receives) {
-    if (dialect == DIALECT_FLOOR) return finish(dialect, out, (size_t)sprintf(out, "S"));
-    if (dialect == DIALECT_ECHO_LINE || dialect == DIALECT_ECHO_WS) return 0;
-    if (dialect == DIALECT_NATS) return nats_encode_join(out, room, receives);
-    if (dialect == DIALECT_AMQP) return amqp_encode_join(out, room, receives);
-    return finish(dialect, out, (size_t)sprintf(out, "{\"type\":\"join\",\"room\":\"%s\"}", room));
+    switch (dialect) {
+    case DIALECT_FLOOR: return finish(dialect, out, (size_t)sprintf(out, "S"));
+    case DIALECT_ECHO_LINE:
+    case DIALECT_ECHO_WS: return 0;
+    case DIALECT_NATS: return nats_encode_join(out, room, receives);
+    case DIALECT_NATS_CORE: return nats_encode_join(out, room, true);
+    case DIALECT_AMQP: return amqp_encode_join(out, room, receives);
+    case DIALECT_MQTT: return mqtt_encode_join(out, room);
+    case DIALECT_IRC: return irc_encode_join(out, room);
+    default: return finish(dialect, out, (size_t)sprintf(out, "{\"type\":\"join\",\"room\":\"%s\"}", room));
+    }
 }
 
 size_t encode_return(enum dialect dialect, char *out, const char *room, int after) {
     return finish(dialect, out,
                   (size_t)sprintf(out, "{\"type\":\"join\",\"room\":\"%s\",\"after\":%d}", room, after));
+}
+
+static size_t encode_copies(enum dialect dialect, char *out, const char *room, uint64_t id, const char *text,
+                            size_t text_bytes) {
+    switch (dialect) {
+    case DIALECT_NATS_CORE: return nats_encode_copy(out, room, id, text, text_bytes);
+    case DIALECT_MQTT: return mqtt_encode_send(out, room, id, text, text_bytes);
+    case DIALECT_IRC: return irc_encode_send(out, room, id, text, text_bytes);
+    default: return finish(dialect, out, encode_copy(out, id, text, text_bytes));
+    }
 }
 
 /* The id has a fixed width, so that every event of a run has nearly the same size. */
@@ -119,7 +150,7 @@ size_t encode_send(enum dialect dialect, char *out, const char *room, const char
     size_t length;
     if (dialect == DIALECT_NATS) return nats_encode_send(out, room, user, id, text, text_bytes);
     if (dialect == DIALECT_AMQP) return amqp_encode_send(out, text, text_bytes);
-    if (dialect_copies(dialect)) return finish(dialect, out, encode_copy(out, id, text, text_bytes));
+    if (dialect_copies(dialect)) return encode_copies(dialect, out, room, id, text, text_bytes);
     if (dialect == DIALECT_FLOOR) {
         length = (size_t)sprintf(out, "x%09llu ", (unsigned long long)id);
     } else {
@@ -140,6 +171,7 @@ size_t encode_ping(enum dialect dialect, char *out) {
 }
 
 size_t encode_pong(enum dialect dialect, char *out, const char *payload, size_t length) {
-    if (dialect == DIALECT_NATS) return nats_encode_pong(out);
+    if (dialect == DIALECT_NATS || dialect == DIALECT_NATS_CORE) return nats_encode_pong(out);
+    if (dialect == DIALECT_IRC) return irc_encode_pong(out, payload, length);
     return websocket_encode_pong(out, payload, length);
 }

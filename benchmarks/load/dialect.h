@@ -6,6 +6,9 @@
  * nats   a publisher of NATS JetStream (nats.h)
  * amqp   a publisher of RabbitMQ (amqp.h)
  * echo-line, echo-ws   servers that send everyone what one says (echo.h)
+ * nats-core   a subject's members, without JetStream (nats.h)
+ * mqtt   a topic's members (mqtt.h)
+ * irc    a channel's members (irc.h)
  */
 #ifndef DIALECT_H
 #define DIALECT_H
@@ -19,7 +22,10 @@ enum dialect {
     DIALECT_NATS,
     DIALECT_AMQP,
     DIALECT_ECHO_LINE, /* from here on messages are copies */
-    DIALECT_ECHO_WS
+    DIALECT_ECHO_WS,
+    DIALECT_NATS_CORE,
+    DIALECT_MQTT,
+    DIALECT_IRC
 };
 
 extern const char *const dialect_names[]; /* in the enumeration's order; NULL behind the last one */
@@ -27,8 +33,11 @@ extern const char *const dialect_names[]; /* in the enumeration's order; NULL be
 bool dialect_upgrades(enum dialect dialect);
 
 /* Members receive what was sent as it is, without a number; see encode_copy. A sender's own copy is its
- * acknowledgement. */
+ * acknowledgement; only an IRC server keeps it back, and gives another one. */
 bool dialect_copies(enum dialect dialect);
+
+/* A join has to wait for the welcome. */
+bool dialect_welcomes_first(enum dialect dialect);
 
 /* Nothing is said about it when a connection has joined. */
 bool dialect_joins_silently(enum dialect dialect);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "echo.h"
+
 enum { MAX_LINE_BYTES = 64 << 10, MAX_PAYLOAD_BYTES = 64 << 10 };
 
 static bool starts_with(const char *bytes, size_t length, const char *start) {
@@ -65,6 +67,13 @@ size_t nats_encode_send(char *out, const char *room, const char *user, uint64_t 
     memcpy(out + length, text, text_bytes);
     memcpy(out + length + text_bytes, "\r\n", 2);
     return length + text_bytes + 2;
+}
+
+size_t nats_encode_copy(char *out, const char *room, uint64_t id, const char *text, size_t text_bytes) {
+    size_t length = (size_t)sprintf(out, "PUB %s %zu\r\n", room, text_bytes);
+    length += encode_copy(out + length, id, text, text_bytes);
+    memcpy(out + length, "\r\n", 2);
+    return length + 2;
 }
 
 size_t nats_encode_pong(char *out) { return (size_t)sprintf(out, "PONG\r\n"); }

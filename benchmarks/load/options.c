@@ -21,12 +21,12 @@ struct options options = {
     .seconds = 3,
     .grace_s = 10,
     .verify = 100,
-    .connecting = 64,
 };
 
 static const char usage[] =
     "usage: load --port N [options]\n"
-    "  --mode one|window|paced|ping|idle|return   --dialect line|ws|floor|nats|amqp|echo-line|echo-ws\n"
+    "  --mode one|window|paced|ping|idle|return\n"
+    "  --dialect line|ws|floor|nats|amqp|echo-line|echo-ws|nats-core|mqtt|irc\n"
     "  --subscribers N --senders N --stuck N --stagger N --rooms N --room NAME --prefix NAME\n"
     "  --text-bytes N --window N --lag N --rate PER_S --interval-ms MS\n"
     "  --seconds S --grace S --messages N --verify N --connecting N --acks 0|1 --after SEQ --receive 0|1\n"
@@ -105,6 +105,8 @@ static void settle(void) {
     } else if (options.mode == MODE_ONE) {
         options.senders = 1;
     }
+    /* An IRC server welcomes once a second who has come meanwhile; others answer at once. */
+    if (options.connecting == 0) options.connecting = options.dialect == DIALECT_IRC ? 2000 : 64;
     bool counts = options.subscribers >= 0 && options.senders >= 0 && options.stuck >= 0 && options.rooms >= 1;
     bool sizes = options.text_bytes > 0 && options.text_bytes <= 60000 && options.window > 0;
     bool names = strlen(options.room) <= 64 && strlen(options.prefix) <= 16;

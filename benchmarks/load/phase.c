@@ -164,8 +164,10 @@ static void on_sent(struct connection *connection, const struct document *docume
         on_answers(connection, amqp_confirm(&connection->confirms, document));
         return;
     }
+    bool copies = dialect_copies(options.dialect);
+    if (copies && (!copy_id(document, &id) || id < phase.first_id)) return;
     on_answers(connection, 1);
-    if (options.acks && document_number(document, "\"id\":\"x", &id)) add_delay(id);
+    if (options.acks && (copies || document_number(document, "\"id\":\"x", &id))) add_delay(id);
 }
 
 void phase_on_document(struct connection *connection, const struct document *document) {
