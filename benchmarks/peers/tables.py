@@ -175,9 +175,7 @@ def stuck_outcome(run: Measurements, peer: str) -> str:
     if received >= 1:
         return "everything"
     return (
-        f"{received:.0%}, and is told which are missing"
-        if told
-        else f"{received:.0%}, the rest lost silently"
+        f"{received:.0%}, and is told which are missing" if told else f"{received:.0%}, no word of the rest"
     )
 
 
