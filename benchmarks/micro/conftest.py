@@ -1,34 +1,72 @@
-"""What the micro-benchmarks share: payloads, and a transport that takes everything."""
+"""What the micro-benchmarks share: how they are measured, an event loop, and connections."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Callable, Iterator
 
 import pytest
+import uvloop
+from pytest_benchmark.fixture import BenchmarkFixture
 
-EVENT = b'{"type":"message","room":"lobby","seq":1,"id":"1","from":"alice","at":1700000000000,"text":"%s"}'
+from benchmarks.micro.connections import PicowsConnections, TcpConnections
+from benchmarks.micro.measure import Measure
 
-
-class NullTransport:
-    """Takes every write and keeps nothing, so that only what leads to a write is measured."""
-
-    def write(self, data: bytes) -> None:
-        """Taken."""
-
-    def writelines(self, data: list[bytes]) -> None:
-        """Taken."""
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """There is no buffer."""
-
-    def get_write_buffer_size(self) -> int:
-        """Nothing is kept."""
-        return 0
-
-    def get_extra_info(self, name: str) -> None:
-        """There is no socket."""
-
-    def abort(self) -> None:
-        """There is nothing to end."""
+BUDGET_S, QUICK_BUDGET_S = 0.4, 0.03
 
 
-@pytest.fixture(params=[16, 1024, 65536], ids=lambda size: f"{size}B")
-def payload(request: pytest.FixtureRequest) -> bytes:
-    """A text of so many bytes."""
-    return b"x" * int(request.param)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="a look: each benchmark is measured for a moment")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # What pytest-benchmark takes by default is a second for each, which is long for two hundred.
+    quick = config.getoption("--quick")
+    config.option.benchmark_max_time = QUICK_BUDGET_S if quick else BUDGET_S
+    config.option.benchmark_min_rounds = 3 if quick else 5
+    config.option.benchmark_disable_gc = True
+
+
+@pytest.fixture
+def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Measure:
+    """Measures one point of one figure."""
+    option = request.config.option
+    return Measure(benchmark, option.benchmark_max_time, option.benchmark_min_rounds)
+
+
+@pytest.fixture(scope="session")
+def runner() -> Iterator[asyncio.Runner]:
+    """uvloop's loop. What is measured runs between two turns of it."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        yield runner
+
+
+@pytest.fixture(scope="session")
+def open_files() -> Callable[[int], None]:
+    """Skips a benchmark that needs more open files than this process may have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    limit = hard if hard != resource.RLIM_INFINITY else 1 << 20
+
+    def need(count: int) -> None:
+        if count + 200 > limit:
+            pytest.skip(f"needs {count + 200} open files, the limit is {limit} (ulimit -n)")
+
+    return need
+
+
+@pytest.fixture(scope="session")
+def tcp(runner: asyncio.Runner) -> Iterator[TcpConnections]:
+    """Bare connections, for one benchmark after the other."""
+    connections = TcpConnections()
+    yield connections
+    runner.run(connections.close())
+
+
+@pytest.fixture(scope="session")
+def picows_tcp(runner: asyncio.Runner) -> Iterator[PicowsConnections]:
+    """picows' connections."""
+    connections = PicowsConnections()
+    yield connections
+    runner.run(connections.close())

@@ -1,68 +1,45 @@
-"""Delivering to N subscribers whose transports take everything: compiled, twin, a bare loop of `write`."""
+"""Delivering to N subscribers whose transports take everything: a delivery without its system call."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+import asyncio
 
 import pytest
-from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.micro.conftest import EVENT, NullTransport
-from tests.twins.stage import COMPILED, TWIN, Implementation, encode_lagged
+from benchmarks.micro.broadcasters import BROADCASTERS
+from benchmarks.micro.measure import Measure
+from benchmarks.micro.transports import NullTransport, make_event
 
-BODY = EVENT % (b"x" * 64)
-SPAN = 64  # messages of one tick
 SIZES = (10, 100, 1000, 10_000)
-# The twin is right rather than quick: with more it would take minutes.
-ROOMS = [("compiled", COMPILED, size) for size in SIZES] + [("twin", TWIN, size) for size in SIZES[:2]]
+TICKS = {"sweep-one": 1, "sweep-span": 64}
+# What takes long is measured with fewer: by then it is clear how it grows.
+MOST = {
+    ("its twin", "sweep-one"): 1000,
+    ("its twin", "sweep-span"): 100,
+    ("websockets.broadcast", "sweep-span"): 1000,
+    ("wsproto, write", "sweep-span"): 1000,
+}
+POINTS = [
+    (figure, name, size)
+    for figure in TICKS
+    for size in SIZES
+    for name in BROADCASTERS  # one after the other: ratios are taken between neighbours
+    if size <= MOST.get((name, figure), SIZES[-1])
+]
 
 
-class Room:
-    """One room with N subscribers, and a loop that is turned by hand."""
+@pytest.mark.parametrize(("figure", "name", "subscribers"), POINTS)
+def test_sweep(measure: Measure, runner: asyncio.Runner, figure: str, name: str, subscribers: int) -> None:
+    messages = TICKS[figure]
 
-    def __init__(self, implementation: Implementation, subscribers: int) -> None:
-        self._ready: list[Callable[[], object]] = []
-        self._ring = implementation.ring
-        fanout = implementation.fanout.Fanout(self._ready.append, lambda: 0.0, encode_lagged)
-        profile = implementation.ring.Profile("lines", "lines", 65536, 32768)
-        self._channel = fanout.channel("room", 1 << 20)
-        self._seq = 0
-        for _ in range(subscribers):
-            writer = implementation.fanout.Writer(fanout, profile, NullTransport())
-            writer.subscribe(self._channel)
+    async def open_it() -> None:
+        broadcaster = BROADCASTERS[name]([NullTransport() for _ in range(subscribers)], make_event())
+        measure(
+            figure,
+            name,
+            subscribers,
+            lambda: broadcaster.deliver(messages),
+            units=messages * subscribers,
+        )
 
-    def deliver(self, messages: int) -> None:
-        """Publishes so many messages in one tick, and has everyone served."""
-        for _ in range(messages):
-            self._seq += 1
-            self._channel.publish(self._ring.Event(self._seq, BODY))
-        while self._ready:
-            self._ready.pop()()
-
-
-@pytest.mark.parametrize(
-    ("implementation", "subscribers"),
-    [pytest.param(implementation, size, id=f"{name}-{size}") for name, implementation, size in ROOMS],
-)
-@pytest.mark.parametrize("messages", [1, SPAN], ids=["one", "span"])
-@pytest.mark.benchmark(group="sweep", max_time=0.5)
-def test_sweep(
-    benchmark: BenchmarkFixture, implementation: Implementation, messages: int, subscribers: int
-) -> None:
-    room = Room(implementation, subscribers)
-    benchmark.extra_info["deliveries"] = messages * subscribers
-    benchmark(room.deliver, messages)
-
-
-@pytest.mark.parametrize("subscribers", SIZES)
-@pytest.mark.parametrize("messages", [1, SPAN], ids=["one", "span"])
-@pytest.mark.benchmark(group="sweep", max_time=0.5)
-def test_a_loop_of_writes(benchmark: BenchmarkFixture, messages: int, subscribers: int) -> None:
-    transports = [NullTransport() for _ in range(subscribers)]
-    line = BODY + b"\n"
-
-    def deliver() -> None:
-        for _ in range(messages):
-            for transport in transports:
-                transport.write(line)
-
-    benchmark.extra_info["deliveries"] = messages * subscribers
-    benchmark(deliver)
+    runner.run(open_it())
