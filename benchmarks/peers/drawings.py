@@ -15,14 +15,14 @@ _PER_CPU_S = "deliveries per second of the server's CPU time"
 
 def draw_plots(run: Measurements, plan: PeersPlan, peers: Sequence[str]) -> list[pathlib.Path]:
     """Draw what was measured; returns the files."""
-    members = plan.delay_members
+    members = plan.trial_members
     bars = (
         ("peers-one", f"one-{members}", "deliveries_per_cpu_s", True,
          f"One message at a time to {members:,} members", _PER_CPU_S, False),
         ("peers-saturated", f"saturated-{members}", "deliveries_per_cpu_s", True,
          f"Saturated, each at its own best: {plan.senders} senders, {members:,} members", _PER_CPU_S, True),
         ("peers-delay", f"delay-{plan.delay_rates[-1]}", "p99_ms", False,
-         f"p99 delay at {plan.delay_rates[-1] * members:,} deliveries a second", "milliseconds", True),
+         f"p99 delay at {plan.delay_rates[-1] * plan.delay_members:,} deliveries a second", "milliseconds", True),
         ("peers-idle", "idle", "bytes_each", False,
          "The server's own memory per idle connection", "bytes", True),
         ("peers-handshakes", "idle", "handshakes_per_cpu_s", True,

@@ -16,30 +16,32 @@ _DRAIN_S = 2.0
 
 
 class Windows:
-    """The number of outstanding messages per sender with which each peer delivers most, by members."""
+    """With how many outstanding messages per sender each peer delivers most."""
 
     def __init__(self, plan: PeersPlan) -> None:
         self._plan = plan
-        self._best: dict[tuple[str, int], int] = {}
+        self._best: dict[str, list[int]] = {}
 
-    def best(self, peer: Peer, server: Server, members: int, results: Measurements) -> int:
-        """Try each of the peer's windows, once in a run. A window that loses messages does not count."""
-        key = (peer.name, members)
-        if key not in self._best:
-            rates = self._try(peer, server, members, results)
-            self._best[key] = max(rates, key=rates.__getitem__) if rates else peer.windows[0]
-        return self._best[key]
+    def best(self, peer: Peer, server: Server, results: Measurements) -> list[int]:
+        """The best two, the very best first. Each is tried once in a run, with `plan.trial_members`.
 
-    def _try(self, peer: Peer, server: Server, members: int, results: Measurements) -> dict[int, float]:
-        rates: dict[int, float] = {}
+        A window that loses messages does not count. Two, since some peers are of two minds near their peak.
+        """
+        if peer.name not in self._best:
+            rates = self._try(peer, server, results)
+            ordered = sorted(rates, key=rates.__getitem__, reverse=True)
+            self._best[peer.name] = ordered[:2] or [peer.windows[0]]
+        return self._best[peer.name]
+
+    def _try(self, peer: Peer, server: Server, results: Measurements) -> dict[int, float]:
+        plan, members, rates = self._plan, self._plan.trial_members, dict[int, float]()
         for window in peer.windows:
-            outstanding = self._plan.senders * window * members
+            best = max(rates.values(), default=0.0)
             if rates and (
-                rates[max(rates)] < _WORSE * max(rates.values())
-                or outstanding / max(rates.values()) > _DRAIN_S
+                rates[max(rates)] < _WORSE * best or plan.senders * window * members > _DRAIN_S * best
             ):
                 break
-            phase = run_window(peer, server, self._plan, members, window, seconds=self._plan.trial_seconds)
+            phase = run_window(peer, server, plan, members, window, seconds=plan.trial_seconds)
             values = {"deliveries_per_cpu_s": phase.per_cpu_s}
             results.add(Measurement(f"window-{window}-{members}", peer.name, 0, values, phase.fault))
             if not phase.fault:
@@ -55,9 +57,12 @@ def measure_fan_out(
         with peer.start() as server:
             one = run_window(peer, server, plan, members, 0, seconds=plan.seconds)
             _report(results, f"one-{members}", peer, round_number, one)
-            window = windows.best(peer, server, members, results)
-            saturated = run_window(peer, server, plan, members, window, seconds=plan.seconds)
-            _report(results, f"saturated-{members}", peer, round_number, saturated, {"window": window})
+            saturated = {
+                window: run_window(peer, server, plan, members, window, seconds=plan.seconds)
+                for window in windows.best(peer, server, results)
+            }
+        window = max(saturated, key=lambda window: (not saturated[window].fault, saturated[window].per_cpu_s))
+        _report(results, f"saturated-{members}", peer, round_number, saturated[window], {"window": window})
 
 
 def measure_delay(peer: Peer, plan: PeersPlan, round_number: int, results: Measurements) -> None:
@@ -71,12 +76,11 @@ def measure_delay(peer: Peer, plan: PeersPlan, round_number: int, results: Measu
 
 def measure_system_calls(peer: Peer, plan: PeersPlan, windows: Windows, results: Measurements) -> None:
     """Deliveries per system call that sends; once in a run, since a count hardly varies."""
-    members = plan.delay_members
     with peer.start() as server:
-        best = windows.best(peer, server, members, results)
-        for case, window in (("calls-one", 0), ("calls-saturated", best)):
+        best = windows.best(peer, server, results)
+        for case, window in (("calls-one", 0), ("calls-saturated", best[0])):
             phase = run_window(
-                peer, server, plan, members, window, seconds=plan.trial_seconds, count_calls=True
+                peer, server, plan, plan.trial_members, window, seconds=plan.trial_seconds, count_calls=True
             )
             values = {"deliveries_per_call": phase.load.all_deliveries / max(1, phase.calls)}
             _report(results, case, peer, 0, phase, values)

@@ -8,14 +8,15 @@ import dataclasses
 @dataclasses.dataclass(frozen=True)
 class PeersPlan:
     rounds: int = 3
-    seconds: float = 1.5
+    seconds: float = 1.0
     trial_seconds: float = 0.5
     grace_seconds: float = 4.0
     members: tuple[int, ...] = (100, 1000, 5000)
     senders: int = 10
+    trial_members: int = 1000
     delay_members: int = 1000
     delay_rates: tuple[int, ...] = (20, 100)
-    delay_seconds: float = 2.0
+    delay_seconds: float = 1.5
     idle_warm_up: int = 500
     idle_connections: int = 10_000
     stuck: int = 100
@@ -29,8 +30,8 @@ class PeersPlan:
 FULL = PeersPlan()
 QUICK = PeersPlan(
     rounds=1,
-    seconds=0.6,
-    trial_seconds=0.2,
+    seconds=0.5,
+    trial_seconds=0.15,
     grace_seconds=2.0,
     members=(1000,),
     delay_rates=(100,),

@@ -35,7 +35,7 @@ PYTHON = (
         "C++",
         "publish() to a topic; libuv's own loop in place of asyncio's around it; no compression; up to 1 MiB"
         " waiting per member in place of 64 KiB",
-        (1, 2, 3, 4, 16, 64),  # it slows down beyond 32 publishes in one turn of its loop
+        (1, 2, 3, 4, 8, 16, 64),  # it slows down beyond 32 publishes in one turn of its loop
         package_version("socketify"),
         _missing_socketify,
         _script("uWebSockets (socketify)", "socketify_publish.py"),

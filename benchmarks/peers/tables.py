@@ -35,11 +35,11 @@ def make_tables(
     members = [n for n in plan.members if f"one-{n}" in cases]
     if members:
         tables["peers-members"] = members_table(run, names, members)
-    if plan.delay_members in members:
-        tables["peers-fan-out"] = fan_out_table(run, names, plan.delay_members)
-    windows = window_numbers(cases, plan.delay_members)
+    if plan.trial_members in members:
+        tables["peers-fan-out"] = fan_out_table(run, names, plan.trial_members)
+    windows = window_numbers(cases, plan.trial_members)
     if windows:
-        tables["peers-windows"] = windows_table(run, names, windows, plan.delay_members)
+        tables["peers-windows"] = windows_table(run, names, windows, plan.trial_members)
     rates = [rate for rate in plan.delay_rates if f"delay-{rate}" in cases]
     if rates:
         tables["peers-delay"] = delay_table(run, names, rates)
@@ -58,7 +58,10 @@ def fan_out_table(run: Measurements, peers: Iterable[str], members: int) -> str:
     )  # fmt: skip
     rate, rows = "deliveries_per_cpu_s", []
     for peer in _by(run, peers, saturated, rate, higher=True):
-        calls = (_one(run, case, peer, "deliveries_per_call") for case in ("calls-one", "calls-saturated"))
+        calls = (
+            _one(run, case, peer, "deliveries_per_call", _per_call)
+            for case in ("calls-one", "calls-saturated")
+        )
         rows.append(
             (
                 peer,
@@ -194,6 +197,10 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 Format = Callable[[float], str]
+
+
+def _per_call(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def _ms(value: float) -> str:
