@@ -111,7 +111,7 @@ _greetings: dict[str, Callable[[], Greeting]] = {
     "floor": lambda: [(b"S\n", b"\n")],
     "echo-ws": lambda: [(_UPGRADE + b"\r\n", b"\r\n\r\n")],
     "echo-line": lambda: [(b"", b"\n")],
-    "nats": lambda: [(b'CONNECT {"verbose":false}\r\nSUB bench 1\r\nPING\r\n', b"PONG")],
+    "nats-core": lambda: [(b'CONNECT {"verbose":false}\r\nSUB bench 1\r\nPING\r\n', b"PONG")],
     "mqtt": _mqtt,
     "irc": lambda: [(b"NICK stuck\r\nUSER stuck 0 * :stuck\r\n", b" 001 "), (b"JOIN #bench\r\n", b" 366 ")],
 }
