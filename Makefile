@@ -50,8 +50,11 @@ crash: $(VENV)/.installed-dev $(VENV)/.compiled ## kill the server under load, a
 asan: $(VENV)/.installed-dev ## the compiled modules' tests under the address and undefined-behaviour sanitizers
 	scripts/run-sanitizers $(BIN)/python $(ARGS)
 
-bench: $(VENV)/.installed-dev $(VENV)/.compiled ## the micro-benchmarks
-	$(BIN)/python -m pytest -p no:xdist -p no:randomly benchmarks $(ARGS)
+bench: $(VENV)/.installed-dev $(VENV)/.compiled ## the micro-benchmarks: tables, plots; ARGS='--benchmark-compare'
+	@mkdir -p build/benchmarks
+	$(BIN)/python -m pytest -p no:xdist -p no:randomly -q benchmarks/micro --benchmark-autosave --benchmark-sort=min \
+	  --benchmark-columns=min,median,iqr,rounds --benchmark-json=build/benchmarks/micro.json $(ARGS)
+	@$(BIN)/python -m benchmarks.micro.summary build/benchmarks/micro.json
 
 figures: $(VENV)/.installed-dev $(VENV)/.compiled ## measure the figures that the README reports
 	$(BIN)/python -m benchmarks.figures $(ARGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import uvloop
@@ -26,6 +27,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.benchmark_max_time = QUICK_BUDGET_S if quick else BUDGET_S
     config.option.benchmark_min_rounds = 3 if quick else 5
     config.option.benchmark_disable_gc = True
+
+
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    output_json["quick"] = config.getoption("--quick")
 
 
 @pytest.fixture
