@@ -22,7 +22,7 @@ def draw_plots(run: Measurements, plan: PeersPlan, peers: Sequence[str]) -> list
         ("peers-saturated", f"saturated-{members}", "deliveries_per_cpu_s", True,
          f"Saturated, each at its own best: {plan.senders} senders, {members:,} members", _PER_CPU_S, True),
         ("peers-delay", f"delay-{plan.delay_rates[-1]}", "p99_ms", False,
-         f"p99 delay at {plan.delay_rates[-1] * plan.delay_members:,} deliveries a second", "milliseconds", True),
+         f"p99 delay at {plan.delay_rates[-1] * plan.delay_members:,} deliveries a second", "ms", True),
         ("peers-idle", "idle", "bytes_each", False,
          "The server's own memory per idle connection", "bytes", True),
         ("peers-handshakes", "idle", "handshakes_per_cpu_s", True,

@@ -36,10 +36,7 @@ class Windows:
     def _try(self, peer: Peer, server: Server, results: Measurements) -> dict[int, float]:
         plan, members, rates = self._plan, self._plan.trial_members, dict[int, float]()
         for window in peer.windows:
-            best = max(rates.values(), default=0.0)
-            if rates and (
-                rates[max(rates)] < _WORSE * best or plan.senders * window * members > _DRAIN_S * best
-            ):
+            if not is_worth_trying(plan, rates, window):
                 break
             phase = run_window(peer, server, plan, members, window, seconds=plan.trial_seconds)
             values = {"deliveries_per_cpu_s": phase.per_cpu_s}
@@ -47,6 +44,14 @@ class Windows:
             if not phase.fault:
                 rates[window] = phase.per_cpu_s
         return rates
+
+
+def is_worth_trying(plan: PeersPlan, rates: dict[int, float], window: int) -> bool:
+    """Whether this window may be the best one, after smaller ones have reached these rates."""
+    best = max(rates.values(), default=0.0)
+    past_peak = bool(rates) and rates[max(rates)] < _WORSE * best
+    too_much = bool(rates) and plan.senders * window * plan.trial_members > _DRAIN_S * best
+    return not (past_peak or too_much)
 
 
 def measure_fan_out(

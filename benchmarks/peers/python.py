@@ -44,7 +44,7 @@ PYTHON = (
         "picows",
         "echo-ws",
         "Python, Cython",
-        "uvloop, aiofastnet where it is installed; a loop over the transports' send()",
+        "uvloop under its aiofastnet; a loop over the transports' send()",
         _WINDOWS,
         package_version("picows"),
         missing_package("picows", "picows"),

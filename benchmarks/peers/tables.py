@@ -204,7 +204,7 @@ def _per_call(value: float) -> str:
 
 
 def _ms(value: float) -> str:
-    return f"{value:,.0f} ms" if value >= 10 else f"{value:.1f} ms"
+    return f"{value:,.0f} ms" if value >= 99.95 else f"{value:.1f} ms"
 
 
 def _median(run: Measurements, case: str, peer: str, value: str, form: Format = format_short) -> str:
