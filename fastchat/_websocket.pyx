@@ -211,6 +211,13 @@ cdef class FrameParser:
         """What the parser holds of its own: an unfinished message and kept bytes."""
         return self.partial_size + self.tail_size
 
+    @property
+    def idle(self) -> bool:
+        """Whether it is between two messages and holds nothing, so that it may go on with another stream."""
+        return not (
+            self.finished or self.in_message or self.in_payload or self.head_size or self.viewing or self.tail_size
+        )
+
     cdef _drop_input(self):
         self.at = self.end = NULL
         if self.viewing:

@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import http
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ SUBPROTOCOL = "fastchat.v1"
 _KEY_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # section 1.3
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+_UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE)
 
 
 class HandshakeError(Exception):
@@ -78,6 +82,12 @@ class _HeadCollector:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+
+
+def is_upgrade(data: bytes) -> bool:
+    """Whether `data` begins with the whole head of a GET that asks for a WebSocket, and for nothing else."""
+    end = data.find(b"\r\n\r\n")
+    return end > 0 and data.startswith(b"GET ") and _UPGRADE.search(data, 0, end + 2) is not None
 
 
 def parse_request(head: bytes) -> Request:

@@ -213,13 +213,14 @@ class Server:
         )
 
     def _build_http(self) -> HttpServer:
-        make_http = functools.partial(
-            HttpProtocol, handshake_timeout_s=self.settings.limits.handshake_timeout_s
-        )
         make_websocket = functools.partial(WebSocketProtocol, self._websockets)
+
+        def make_protocol(**_: object) -> WebSocketProtocol:
+            return make_websocket()
+
         config = uvicorn.Config(
             create_app(self.health, self.problem),
-            http=typing.cast("type[asyncio.Protocol]", make_http),
+            http=typing.cast("type[asyncio.Protocol]", make_protocol),
             ws=typing.cast("type[asyncio.Protocol]", make_websocket),
             lifespan="off",
             log_config=None,
@@ -228,7 +229,15 @@ class Server:
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=1,
         )
-        return HttpServer(config)
+        server = HttpServer(config)
+        self._websockets.otherwise = functools.partial(
+            HttpProtocol,
+            config,
+            server.server_state,
+            {},
+            handshake_timeout_s=self.settings.limits.handshake_timeout_s,
+        )
+        return server
 
     # Health
 
@@ -333,8 +342,8 @@ class Server:
                 await asyncio.wait_for(everyone_gone.wait(), self.settings.server.drain_s)
         for member in [*members]:
             member.abort()
-        await self._http.stop()
         self._websockets.stop()
+        await self._http.stop()
         self._lines.stop()
         await self.close_store()
         logger.info("stopped")

@@ -126,8 +126,8 @@ class StreamProtocol(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = typing.cast("asyncio.Transport", transport)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._listener.read_buffer
+    # The same function for all, not a method: a transport keeps what it calls, and a method is an object.
+    get_buffer = staticmethod(lambda sizehint: shared_read_buffer())
 
     def pause_writing(self) -> None:
         self._writing_paused = True

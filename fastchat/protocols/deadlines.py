@@ -40,21 +40,23 @@ class Deadlines(typing.Generic[Item]):
 
     def add(self, item: Item) -> None:
         """Starts an item's time. One that is there already keeps its deadline."""
-        if self.seconds > 0 and item not in self._items:
+        if item not in self._items:
             self._items[item] = self._clock.time() + self.seconds
-            if self._timer is None:
+            if self._timer is None and self.seconds > 0:
                 self._timer = self._clock.call_later(self.seconds, self._expire)
 
     def discard(self, item: Item) -> None:
         # The timer stays: it finds out by itself whom it was for.
         self._items.pop(item, None)
 
-    def stop(self) -> None:
-        """Forgets all items."""
+    def stop(self) -> list[Item]:
+        """Forgets all items, and returns them."""
+        items = [*self._items]
         self._items.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        return items
 
     def _expire(self) -> None:
         self._timer = None

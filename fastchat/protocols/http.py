@@ -9,17 +9,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from fastchat.handshake import HEAD_LIMIT_BYTES, encode_response
+from fastchat.protocols.websocket import WebSocketProtocol
 
 # How long a refused peer may take to read why.
 _LINGER_S = 2.0
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One HTTP connection: `uvicorn.Config(http=functools.partial(HttpProtocol, handshake_timeout_s=10))`.
+    """One HTTP connection: what a `WebSocketListener` has for what is `otherwise`.
 
     A connection without a whole request head `handshake_timeout_s` after it was made, or after the first byte
     of a later request, is cut (0: never). A head over 32 KiB gets 431. A WebSocket upgrade hands the socket
-    over, together with what has arrived after the request.
+    over to a `WebSocketProtocol` that `config.ws` makes, together with what has arrived after the request.
     """
 
     def __init__(
@@ -90,12 +91,13 @@ class HttpProtocol(HttpToolsProtocol):
             # Two would write to one socket.
             self._refuse(400, "an earlier request is not answered yet")
             return
-        self.handle_websocket_upgrade()
-        protocol = self.transport.get_protocol()
+        self.connections.discard(self)
         # The parser and this object hold each other: without it they go at once.
         self.parser = None  # type: ignore[assignment]
-        if rest and isinstance(protocol, asyncio.BaseProtocol):
-            typing.cast("asyncio.Protocol", protocol).data_received(rest)
+        head = [self.scope["method"].encode(), b" ", self.url, b" HTTP/1.1\r\n"]
+        head += [part for name, value in self.headers for part in (name, b": ", value, b"\r\n")]
+        websocket = typing.cast("WebSocketProtocol", self.ws_protocol_class())  # type: ignore[misc]
+        websocket.take_over(self.transport, b"".join([*head, b"\r\n", rest]))
 
     # Refusals
 

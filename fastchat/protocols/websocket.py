@@ -1,7 +1,6 @@
 """The WebSocket edge: handshake, messages, pings and the close handshake of one connection."""
 
 import asyncio
-import typing
 from collections.abc import Callable, Iterable
 
 from fastchat._websocket import (
@@ -23,11 +22,13 @@ from fastchat.handshake import (
     client_address,
     encode_accept,
     encode_response,
+    is_upgrade,
     normalize_origins,
     parse_networks,
     parse_request,
 )
 from fastchat.protocols.base import (
+    CLOSED,
     CLOSING,
     DRAINING,
     HANDSHAKE,
@@ -49,7 +50,8 @@ class WebSocketListener(Listener):
 
     `allowed_origins`: empty welcomes all. `trusted_proxies`: addresses and CIDR networks whose
     X-Forwarded-For is believed. `max_message_bytes` bounds a message, all its fragments together. Times of 0
-    mean no limit, a `ping_interval_s` of 0 no pings.
+    mean no limit, a `ping_interval_s` of 0 no pings. `otherwise` makes the protocol that takes a connection
+    over whose first read is not the whole head of a request for a WebSocket; None answers all requests here.
     """
 
     __slots__ = (
@@ -57,7 +59,9 @@ class WebSocketListener(Listener):
         "handshakes",
         "keep_alive",
         "max_message_bytes",
+        "otherwise",
         "path",
+        "spare_parser",
         "trusted_proxies",
     )
 
@@ -74,10 +78,14 @@ class WebSocketListener(Listener):
         ping_timeout_s: float = 20.0,
         close_timeout_s: float = 5.0,
         handshake_timeout_s: float = 10.0,
+        otherwise: Callable[[], asyncio.Protocol] | None = None,
         loop: Loop | None = None,
     ) -> None:
         super().__init__(handler_factory, admit=admit, close_timeout_s=close_timeout_s, loop=loop)
         self.max_message_bytes = max_message_bytes
+        self.otherwise = otherwise
+        # Between messages a connection has no parser: whoever reads next takes this one.
+        self.spare_parser: FrameParser | None = None
         self.path = path
         self.allowed_origins = normalize_origins(allowed_origins)
         self.trusted_proxies = parse_networks(trusted_proxies)
@@ -86,70 +94,52 @@ class WebSocketListener(Listener):
             handshake_timeout_s, lambda protocol: protocol.on_handshake_timeout(), self.loop
         )
 
+    def take_parser(self) -> FrameParser:
+        """Returns a parser that has read nothing yet."""
+        parser, self.spare_parser = self.spare_parser, None
+        return FrameParser(self.max_message_bytes) if parser is None else parser
+
     def stop(self) -> None:
         super().stop()
         self.keep_alive.stop()
-        self.handshakes.stop()
+        for protocol in self.handshakes.stop():
+            protocol.abort()
 
 
 class WebSocketProtocol(StreamProtocol):
     """One WebSocket connection, from its opening handshake on.
 
-    It listens by itself, `loop.create_server(lambda: WebSocketProtocol(listener))`, or takes a socket over
-    from uvicorn, `uvicorn.Config(ws=functools.partial(WebSocketProtocol, listener))`, which makes it with the
-    other arguments, calls `connection_made`, gives the request's head to `data_received` and sets it as the
-    transport's protocol.
+    It listens by itself, `loop.create_server(lambda: WebSocketProtocol(listener))`, hands the socket over to
+    what the listener has for other requests, and takes it back (`take_over`) when one of these is an upgrade.
 
     Data frames are written to the transport by others, complete; so control frames always lie between them.
     """
 
-    __slots__ = ("_parser", "_pending", "_server_state", "awaiting_pong", "keep_alive_slice")
+    __slots__ = ("_parser", "_pending", "awaiting_pong", "keep_alive_slice")
 
     _listener: WebSocketListener
 
-    def __init__(
-        self,
-        listener: WebSocketListener,
-        *,
-        config: object = None,
-        server_state: typing.Any = None,
-        app_state: object = None,
-    ) -> None:
+    def __init__(self, listener: WebSocketListener) -> None:
         super().__init__(listener)
-        self._server_state = server_state
+        # Only while there is a part of a message: see `_receive`.
         self._parser: FrameParser | None = None
         # In the handshake: what has arrived of the request. Later: a pong that waits for the peer to read.
         self._pending = b""
         self.awaiting_pong = 0
         self.keep_alive_slice = 0
 
-    # Called by the transport, and by uvicorn
+    # Called by the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._listener.handshakes.add(self)
-        if self._server_state is not None:
-            self._server_state.connections.add(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Takes what another protocol has read of this connection, the request's head first."""
-        # Before the handler hears of it: it may set limits that pause writing at once.
-        if self.transport.get_protocol() is not self:
-            self.transport.set_protocol(self)
-        if self._state == HANDSHAKE:
-            self._receive_head(data)
-        elif self._parser is not None and self._state < DRAINING:
-            self._parser.feed(data)
-            self._work_off()
 
     def buffer_updated(self, nbytes: int) -> None:
         self.awaiting_pong = 0
-        if self._parser is None:
-            if self._state == HANDSHAKE:
-                self._receive_head(bytes(self._listener.read_buffer[:nbytes]))
+        if self._state == HANDSHAKE:
+            self._receive_first(bytes(self._listener.read_buffer[:nbytes]))
         elif self._state < DRAINING:
-            self._parser.feed(self._listener.read_buffer, nbytes)
-            self._work_off()
+            self._feed(self._listener.read_buffer, nbytes)
 
     def eof_received(self) -> bool:
         """The peer has ended its side: without a close frame this is no clean end (section 7.1.5)."""
@@ -172,15 +162,29 @@ class WebSocketProtocol(StreamProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.handshakes.discard(self)
         self._listener.keep_alive.discard(self)
-        if self._server_state is not None:
-            self._server_state.connections.discard(self)
         super().connection_lost(exc)
 
-    def shutdown(self) -> None:
-        """Called by uvicorn when it stops."""
-        self.close(1012, "the server restarts")
-
     # The opening handshake
+
+    def take_over(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Takes a connection from another protocol: `data` is an upgrade's head, and what came behind it."""
+        self.connection_made(transport)
+        # Before the handler hears of it: it may set limits that pause writing at once.
+        transport.set_protocol(self)
+        self._receive_head(data)
+
+    def _receive_first(self, data: bytes) -> None:
+        if self._pending or self._listener.otherwise is None or is_upgrade(data):
+            self._receive_head(data)
+        else:
+            self._hand_over(self._listener.otherwise(), data)
+
+    def _hand_over(self, protocol: asyncio.Protocol, data: bytes) -> None:
+        self._state = CLOSED
+        self._listener.handshakes.discard(self)
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        protocol.data_received(data)
 
     def _receive_head(self, data: bytes) -> None:
         head = self._pending + data
@@ -192,9 +196,8 @@ class WebSocketProtocol(StreamProtocol):
         else:
             self._pending = b""
             self._answer(head[:end])
-            if self._parser is not None and end < len(head):
-                self._parser.feed(head[end:])
-                self._work_off()
+            if self._state == OPEN and end < len(head):
+                self._feed(head[end:], len(head) - end)
 
     def _answer(self, head: bytes) -> None:
         listener = self._listener
@@ -216,7 +219,6 @@ class WebSocketProtocol(StreamProtocol):
     def _open(self, upgrade: Upgrade) -> None:
         self._listener.handshakes.discard(self)
         self._state = OPEN
-        self._parser = FrameParser(self._listener.max_message_bytes)
         self._handler = handler = self._listener.handler_factory()
         self.transport.write(encode_accept(upgrade))
         self._listener.keep_alive.add(self)
@@ -230,7 +232,9 @@ class WebSocketProtocol(StreamProtocol):
 
     def on_handshake_timeout(self) -> None:
         """The peer has not sent a whole request in time."""
-        if self._state == HANDSHAKE:
+        if self._state == HANDSHAKE and not self._pending and self._listener.otherwise is not None:
+            self.abort()  # as HTTP does it: a browser opens connections that it may never need
+        elif self._state == HANDSHAKE:
             self._refuse(encode_response(408, "the request took too long"))
 
     # Messages
@@ -238,9 +242,16 @@ class WebSocketProtocol(StreamProtocol):
     def _is_blocked(self) -> bool:
         return self._reading_paused or (self._state == OPEN and self._pending != b"")
 
+    def _feed(self, data: bytes | memoryview, size: int) -> None:
+        if self._parser is None:
+            self._parser = self._listener.take_parser()
+        self._parser.feed(data, size)
+        self._work_off()
+
     def _receive(self) -> None:
         parser = self._parser
-        assert parser is not None
+        if parser is None:
+            return
         pongs: list[bytes] = []
         try:
             while self._state < DRAINING:
@@ -268,6 +279,8 @@ class WebSocketProtocol(StreamProtocol):
             self._fail(error)
         finally:
             parser.keep()
+            if parser.idle:
+                self._parser, self._listener.spare_parser = None, parser
         if pongs and self._state == OPEN:
             self._send_pongs(pongs)
 

@@ -1,5 +1,6 @@
 """The WebSocket edge over a transport that is none."""
 
+import asyncio
 import gc
 import sys
 import typing
@@ -45,13 +46,12 @@ class Client:
         *,
         upgraded: bool = True,
         half_close: bool = True,
-        server_state: typing.Any = None,
         **options: typing.Any,
     ) -> None:
         self.loop = FakeLoop()
         self.handler = RecordingHandler(on_event)
         self.listener = WebSocketListener(lambda: self.handler, loop=self.loop, **options)
-        self.protocol = WebSocketProtocol(self.listener, server_state=server_state)
+        self.protocol = WebSocketProtocol(self.listener)
         self.transport = FakeTransport(self.loop, half_close=half_close)
         self.transport.connect(self.protocol)
         if upgraded:
@@ -489,31 +489,74 @@ def test_a_message_may_abort_its_own_connection() -> None:
     assert [event[0] for event in client.handler.take()] == ["message", "close"]
 
 
-# Within uvicorn ---------------------------------------------------------------------------------
+# Beside HTTP ------------------------------------------------------------------------------------
 
 
-class ServerState:
+class Web(asyncio.Protocol):
+    """Takes what is no request for a WebSocket."""
+
     def __init__(self) -> None:
-        self.connections: set[object] = set()
+        self.transport: asyncio.BaseTransport | None = None
+        self.received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
 
 
 def test_taking_a_socket_over() -> None:
-    state = ServerState()
-    client = Client(upgraded=False, server_state=state)
-    other = WebSocketProtocol(client.listener, config=None, server_state=state, app_state={})
+    client = Client(upgraded=False)
+    other = WebSocketProtocol(client.listener)
     transport = FakeTransport(client.loop)
     transport.protocol = object()
-    other.connection_made(transport)
-    other.data_received(HEAD + b"\r\n")
+    other.take_over(transport, HEAD + b"\r\n" + masked(TEXT, b"came with the request"))
     assert transport.protocol is other
-    assert client.handler.take() == [("open",)]
-    other.data_received(masked(TEXT, b"came with the request"))
-    assert client.handler.take() == [("message", b"came with the request", True)]
-    assert other in state.connections
-    other.shutdown()
-    assert transport.take().endswith(encode_close(1012, "the server restarts"))
-    transport.lose(None)
-    assert other not in state.connections
+    assert client.handler.take() == [("open",), ("message", b"came with the request", True)]
+    assert len(client.listener.handshakes) == 1  # the one that has not been said anything on
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        HEAD,
+        b"G",
+        HEAD.replace(b"GET", b"PUT") + b"\r\n",
+        b"GET / HTTP/1.1\r\n\r\n" + HEAD + b"\r\n",
+        HEAD.replace(b"Upgrade: websocket", b"Upgrade: h2c, websocket") + b"\r\n",
+    ],
+)
+def test_what_is_no_request_for_a_websocket_goes_elsewhere(data: bytes) -> None:
+    web = Web()
+    client = Client(upgraded=False, otherwise=lambda: web)
+    client.send(data)
+    assert web.received == data
+    assert web.transport is client.transport
+    assert client.transport.protocol is web
+    assert client.transport.take() == b""
+    assert len(client.listener.handshakes) == 0
+
+
+def test_a_request_for_a_websocket_stays() -> None:
+    client = Client(otherwise=Web)
+    client.send(masked(TEXT, b"a"))
+    assert client.handler.take() == [("message", b"a", True)]
+
+
+def test_who_says_nothing_is_cut_silently_beside_http() -> None:
+    client = Client(upgraded=False, otherwise=Web, handshake_timeout_s=10)
+    client.loop.advance(10)
+    assert client.transport.take() == b""
+    assert client.has_ended()
+
+
+def test_a_stop_ends_handshakes() -> None:
+    client = Client(upgraded=False, handshake_timeout_s=0)
+    client.listener.stop()
+    client.loop.turn()
+    assert client.has_ended()
 
 
 # Memory -----------------------------------------------------------------------------------------
@@ -529,9 +572,7 @@ def test_a_connection_that_is_over_holds_its_handler_no_more() -> None:
 
 def test_an_idle_connection_is_small() -> None:
     client = Client()
-    parser = next(part for part in gc.get_referents(client.protocol) if isinstance(part, FrameParser))
-    header_bytes = 16  # of the garbage collector
-    size = sys.getsizeof(client.protocol) + header_bytes + sys.getsizeof(parser)
-    size += sys.getsizeof(client.protocol.peer_address)
-    assert size < 600
+    client.send(masked(TEXT, b"has been read"))
+    assert not any(isinstance(part, FrameParser) for part in gc.get_referents(client.protocol))
+    assert sys.getsizeof(client.protocol) <= 128
     assert not hasattr(client.protocol, "__dict__")
