@@ -20,11 +20,7 @@ from .drawings import draw_plots
 from .fan_out import Windows, measure_delay, measure_fan_out, measure_system_calls
 from .idle import measure_idle
 from .measurement import Measurement, Measurements, disagreements
-
-try:
-    from .native import NATIVE
-except ImportError:
-    NATIVE = ()
+from .native import NATIVE
 from .ours import OURS
 from .peer import Peer
 from .plan import FULL, QUICK, PeersPlan

@@ -18,6 +18,9 @@ HIGHER_IS_BETTER = {
 }
 """The values that rank peers."""
 
+GROUPS = {"one": "fan-out", "saturated": "fan-out", "delay": "delay"}
+"""Cases are measured in groups, by their names' first words; what stops a group is kept under its name."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
@@ -49,8 +52,11 @@ class Measurements:
         return statistics.median(values) if values else None
 
     def faults(self, case: str, peer: str) -> list[str]:
-        """What went wrong, each once."""
-        found = (m.fault for m in self.all if (m.case, m.peer) == (case, peer) and m.fault)
+        """What went wrong, each once; where there are no values, why the case could not be measured."""
+        found = [m.fault for m in self.all if (m.case, m.peer) == (case, peer) and m.fault]
+        if not any((m.case, m.peer) == (case, peer) for m in self.all):
+            group = GROUPS.get(case.split("-")[0])
+            found = [m.fault for m in self.all if (m.case, m.peer) == (group, peer)]
         return list(dict.fromkeys(found))
 
     def cases(self) -> list[str]:

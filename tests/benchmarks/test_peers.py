@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterable
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from benchmarks.peers import fan_out
+from benchmarks.peers import fan_out, idle
+from benchmarks.peers.__main__ import Run
 from benchmarks.peers.measurement import Measurement, Measurements, claimed_rankings, disagreements
-from benchmarks.peers.peer import Peer
-from benchmarks.peers.plan import FULL
+from benchmarks.peers.peer import Peer, run_server
+from benchmarks.peers.plan import FULL, QUICK
 from benchmarks.peers.python import PYTHON
 from benchmarks.peers.syscalls import parse_counts
 from benchmarks.peers.tables import About, make_tables, stuck_outcome
@@ -54,6 +56,45 @@ async def quiet(clients: Iterable[ClientConnection]) -> None:
         await sender.send(f"last {number}")
         for client in clients:
             assert await client.recv() == f"last {number}"
+
+
+# ---- peers that fail ----
+
+NEVER_ACCEPTS = (
+    "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(60)"
+)
+HANGS_UP = """
+import socket, sys
+s = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    s.accept()[0].close()
+"""
+
+
+def bad_peer(name: str, program: str) -> Peer:
+    return dataclasses.replace(
+        PYTHON[0],
+        name=name,
+        dialect="echo-ws",
+        missing=lambda: None,
+        start=lambda: run_server(name, lambda port: [sys.executable, "-c", program, str(port)]),
+    )
+
+
+def test_whatever_a_peer_does_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle, "_LIMIT_S", 0.5)
+    peers = [
+        bad_peer("hangs", NEVER_ACCEPTS),
+        bad_peer("closes", HANGS_UP),
+        bad_peer("ends", "raise SystemExit"),
+    ]
+    run = Run(dataclasses.replace(QUICK, rounds=2, idle_warm_up=3), ["idle"], peers)
+    run.measure()
+    [hangs], [closes], [ends] = (run.results.faults("idle", peer.name) for peer in peers)
+    assert "not done after" in hangs
+    assert "ended before it had joined" in closes
+    assert "did not start" in ends
+    assert len(run.results.all) == len(peers), "what has failed is not tried again"
 
 
 # ---- what is said of a run ----
@@ -136,6 +177,13 @@ def test_what_could_not_be_measured_is_named() -> None:
 def test_what_a_stuck_member_knows(received: float, told: float, closed: float, outcome: str) -> None:
     values = {"stuck_received": received, "stuck_told": told, "stuck_closed": closed}
     assert stuck_outcome(Measurements([Measurement("stuck", "peer", 1, values)]), "peer") == outcome
+
+
+def test_what_stops_a_group_is_said_where_a_figure_is_absent() -> None:
+    run = run_of("one-1000", "deliveries_per_cpu_s", fast=[1e6])
+    run.add(Measurement("fan-out", "fast", 1, {}, "failed: it ended"))
+    rows = make_tables(run, FULL, ABOUT, {})["peers-fan-out"].splitlines()
+    assert any(row.startswith("| fast | 1 M | 1 M … 1 M | failed: it ended |") for row in rows)
 
 
 def test_a_case_that_failed_says_how() -> None:
