@@ -13,18 +13,34 @@ from typing import Any
 from benchmarks.plots import draw_bars, draw_lines
 from benchmarks.processes import LOAD_CORE, SERVER_CORE, prepare_driver
 from benchmarks.report import RESULTS, save_results
-from benchmarks.tuning import durability, floods, rooms, slow_readers
-from benchmarks.tuning.curve import FULL, QUICK, Curve, Points, Sample, Value, lines, run_curve, short, table
+from benchmarks.tuning import durability, far, floods, footprint, rooms, slow_readers
+from benchmarks.tuning.curve import (
+    FULL,
+    QUICK,
+    CannotMeasure,
+    Curve,
+    Points,
+    Sample,
+    TuningPlan,
+    Value,
+    lines,
+    run_curve,
+    short,
+    table,
+)
 
 CURVES: dict[str, Curve] = {
-    curve.key: curve for module in (slow_readers, rooms, floods, durability) for curve in module.CURVES
+    curve.key: curve for module in (slow_readers, far, rooms, floods, durability) for curve in module.CURVES
 }
+NAMES = (*CURVES, *footprint.STUDIES)
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tuning", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.tuning", description="Measure what each setting trades."
+    )
     parser.add_argument(
-        "--only", nargs="+", action="extend", choices=tuple(CURVES), metavar="NAME", help=", ".join(CURVES)
+        "--only", nargs="+", action="extend", choices=NAMES, metavar="NAME", help=", ".join(NAMES)
     )
     parser.add_argument(
         "--quick", action="store_true", help="a look in two minutes: few values, one round, nothing is saved"
@@ -54,21 +70,40 @@ def draw(curve: Curve, points: Points) -> None:
     )
 
 
-def save(curve: Curve, points: Points) -> None:
-    """Puts the curve into the results beside those that were measured before, and draws it."""
+def save(key: str, measured: dict[str, Any], tables: dict[str, str]) -> None:
+    """Puts it into the results, beside what was measured before."""
     path = RESULTS / "tuning.json"
     saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    tables = saved.pop("tables", {}) | {f"tuning-{curve.key}": table(curve, points)}
-    measured = {
-        "setting": curve.setting,
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "points": [{"value": value, **rounds} for value, rounds in points.items()],
-    }
-    curves = saved.get("curves", {}) | {curve.key: measured}
-    ordered = {key: curves[key] for key in CURVES if key in curves}
-    save_results("tuning", {"curves": ordered}, tables)
-    draw(curve, points)
+    about = {"kernel": platform.release(), "python": platform.python_version()}
+    all_measured = saved.get("measured", {}) | {key: about | measured}
+    ordered = {name: all_measured[name] for name in NAMES if name in all_measured}
+    save_results("tuning", {"measured": ordered}, saved.get("tables", {}) | tables)
+
+
+def _measure_curve(curve: Curve, plan: TuningPlan, *, keep: bool) -> None:
+    def show(value: Value, sample: Sample) -> None:
+        found = ", ".join(f"{key} {short(measured)}" for key, measured in sample.items())
+        print(f"    {curve.key} {value}: {found}", flush=True)
+
+    print(f"{curve.setting}: {curve.title}", flush=True)
+    points = run_curve(curve, plan, show)
+    print(f"\n{table(curve, points)}\n")
+    if keep:
+        rounds = [{"value": value, **measured} for value, measured in points.items()]
+        save(
+            curve.key,
+            {"setting": curve.setting, "points": rounds},
+            {f"tuning-{curve.key}": table(curve, points)},
+        )
+        draw(curve, points)
+
+
+def _study(key: str, plan: TuningPlan, *, keep: bool) -> None:
+    print(key, flush=True)
+    measured, tables = footprint.STUDIES[key](plan, lambda line: print(f"    {line}", flush=True))
+    print("\n" + "\n\n".join(tables.values()) + "\n")
+    if keep:
+        save(key, measured, tables)
 
 
 def main() -> int:
@@ -78,19 +113,16 @@ def main() -> int:
     if SERVER_CORE == LOAD_CORE:
         print("Only one core: server and load share it, the curves mean little.", file=sys.stderr)
     prepare_driver()
-    for key in arguments.only or CURVES:
-        curve, began = CURVES[key], time.monotonic()
-
-        def show(value: Value, sample: Sample, key: str = key) -> None:
-            print(
-                f"    {key} {value}: " + ", ".join(f"{k} {short(v)}" for k, v in sample.items()), flush=True
-            )
-
-        print(f"{curve.setting}: {curve.title}", flush=True)
-        points = run_curve(curve, plan, show)
-        print(f"\n{table(curve, points)}\n\n({time.monotonic() - began:.0f} s)\n", flush=True)
-        if not arguments.quick:
-            save(curve, points)
+    for key in arguments.only or NAMES:
+        began = time.monotonic()
+        try:
+            if key in CURVES:
+                _measure_curve(CURVES[key], plan, keep=not arguments.quick)
+            else:
+                _study(key, plan, keep=not arguments.quick)
+        except CannotMeasure as reason:
+            print(f"    skipped: {reason}")
+        print(f"({time.monotonic() - began:.0f} s)\n", flush=True)
     return 0
 
 

@@ -11,6 +11,12 @@ FLAT_RATIO = 1.25
 """Medians that differ by less than this are one value: the machine drifts as much."""
 
 Value = float | str
+
+
+class CannotMeasure(Exception):
+    """This machine lacks something that the curve needs; the message says what."""
+
+
 Sample = dict[str, float]
 """What one run measured, by the metric's key."""
 
@@ -24,7 +30,7 @@ class TuningPlan:
     values: int
 
 
-FULL = TuningPlan(rounds=3, seconds=1.5, values=7)
+FULL = TuningPlan(rounds=3, seconds=1.2, values=7)
 QUICK = TuningPlan(rounds=1, seconds=0.5, values=3)
 
 MeasureRound = Callable[[Sequence[Value], TuningPlan], Iterator[tuple[Value, Sample]]]
@@ -47,7 +53,7 @@ class Curve:
 
     ``measure_round`` measures every value once and yields what it found. ``relative``: the plot shows each
     metric as a multiple of what it is at the default, so that different units share it. ``default`` may be
-    None where what is varied is not a setting.
+    None where what is varied is not a setting. ``quick_values`` are for a look, where not any do.
     """
 
     key: str
@@ -62,11 +68,14 @@ class Curve:
     relative: bool = True
     y_label: str = ""
     log_y: bool = True
+    quick_values: tuple[Value, ...] = ()
 
     def choose(self, plan: TuningPlan) -> tuple[Value, ...]:
         """The values that the plan takes: the first, the last, the default, and others as there is room."""
         if len(self.values) <= plan.values:
             return self.values
+        if self.quick_values:
+            return self.quick_values
         kept = {self.values[0], self.values[-1]}
         if self.default is not None:
             kept.add(self.default)

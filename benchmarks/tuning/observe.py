@@ -21,12 +21,13 @@ def read_send_queues(port: int) -> list[int]:
 def read_store_bytes(pid: int) -> int:
     """What the server's reading threads have had from files since they were started, cached pages included.
 
-    Those are the threads beside the loop's that have written nothing.
+    Those are the threads beside the loop's that read more than they write (all of them write 8 bytes to wake
+    the loop up).
     """
     total = 0
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
         counters = dict(line.split(": ") for line in (task / "io").read_text().splitlines())
-        if int(task.name) != pid and int(counters["wchar"]) == 0:
+        if int(task.name) != pid and int(counters["rchar"]) > int(counters["wchar"]):
             total += int(counters["rchar"])
     return total
 
