@@ -103,7 +103,7 @@ def format_time(time_s: float) -> str:
     for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")):
         if time_s >= size or unit == "ns":
             value = time_s / size
-            return f"{value:.2g} {unit}" if value < 100 else f"{value:.0f} {unit}"
+            return f"{value:.2g} {unit}" if value < 99.5 else f"{value:.0f} {unit}"
     raise AssertionError("not reached")
 
 

@@ -33,14 +33,15 @@ OPEN: dict[str, Callable[[Pump, Path], Store]] = {
 class Drafts:
     """Messages to be stored, each with an id of its own."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, prefix: str = "id-") -> None:
         self._count = count
+        self._prefix = prefix
         self._ids = itertools.count(1)
         self.all: list[Draft] = []
 
     def prepare(self) -> None:
         """Makes the next ones."""
-        self.all = [message("x" * 64, id=f"id-{next(self._ids)}") for _ in range(self._count)]
+        self.all = [message("x" * 64, id=f"{self._prefix}{next(self._ids)}") for _ in range(self._count)]
 
 
 class PlainTable:

@@ -1,0 +1,49 @@
+"""Times as ratios, for tests on a machine that others use too.
+
+What else the machine does makes a repetition longer, never shorter. So the repetitions of what is compared
+take turns, the shortest of each counts, and there are more of them only while a test would fail.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+REPETITIONS_LEAST, REPETITIONS_MOST = 15, 100
+
+
+@dataclass(frozen=True)
+class Run:
+    """Something that is timed; ``units`` says how much of it there is, ``prepare`` is not timed."""
+
+    run: Callable[[], object]
+    units: int = 1
+    prepare: Callable[[], object] = lambda: None
+
+
+def is_less(ours: Run, theirs: Run, times: float) -> bool:
+    """Whether a unit of ours takes at most 1/``times`` of what a unit of theirs does."""
+    ours_s = theirs_s = float("inf")
+    ours.prepare(), ours.run(), theirs.prepare(), theirs.run()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        for repetition in range(1, REPETITIONS_MOST + 1):
+            ours_s, theirs_s = min(ours_s, _time(ours)), min(theirs_s, _time(theirs))
+            if repetition >= REPETITIONS_LEAST and ours_s * times <= theirs_s:
+                return True
+    finally:
+        if was_enabled:
+            gc.enable()
+    print(f"{ours_s * 1e9:.1f} ns a unit against {theirs_s * 1e9:.1f} ns: {theirs_s / ours_s:.2f} times")
+    return False
+
+
+def _time(timed: Run) -> float:
+    """Seconds per unit."""
+    timed.prepare()
+    began_at = time.perf_counter()
+    timed.run()
+    return (time.perf_counter() - began_at) / timed.units
