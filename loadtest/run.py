@@ -120,7 +120,9 @@ class Run:
         lines = take_lines(environment.stats)
         counts = self.figures.count + self.workers_count
         print(f"\n{self.options.scenario}: {self.options.all_users} users\n\n{format_lines(lines)}\n")
-        print(", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
+        print(", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())))
+        for error in environment.stats.errors.values():
+            print(f"failed {error.occurrences} times: {error.method} {error.name}: {error.error}")
         warn_of_lag(lines)
         verdicts = judge(self._read_objectives(), lines)
         if verdicts:

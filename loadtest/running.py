@@ -34,10 +34,14 @@ def run_scenario(options: argparse.Namespace, scenario: str, *, users_part: floa
             server = None
             if not options.host and not options.line:
                 settings = (*DEFAULTS[scenario].settings, *options.set)
-                server = stack.enter_context(OwnServer(settings, store=options.store))
+                log = pathlib.Path(options.output, f"{scenario}-server.log")
+                server = stack.enter_context(OwnServer(settings, store=options.store, log=log))
             sampler = stack.enter_context(_sample(options, scenario, server)) if scenario == "soak" else None
             command = [*make_command(options, scenario, users, time_s, server), "--results", str(results)]
             code = _run_locust(command, server, options.restart_signal)
+        if server is not None and "Traceback" in server.log:
+            print(f"\nThe server's log has a traceback: {log}")
+            code = code or 1
     except DidNotStart as error:
         print(f"loadtest: the server did not start:\n{error}", file=sys.stderr)
         return 2

@@ -28,14 +28,15 @@ class DidNotStart(Exception):
 class OwnServer:
     """`fastchat serve` with a store in a temporary folder. A context manager; its methods block."""
 
-    def __init__(self, settings: Sequence[str] = (), *, store: str | None = None) -> None:
+    def __init__(self, settings: Sequence[str], *, store: str | None, log: pathlib.Path) -> None:
         """``settings`` are as for `--set`; ``store`` is a file in the temporary folder if nothing is said."""
         self._folder = tempfile.TemporaryDirectory(prefix="fastchat-load-")
         self.store_path = pathlib.Path(self._folder.name) / "chat.db"
         self._store = store or f"sqlite://{self.store_path}"
         self._settings = (*UNLIMITED, *settings)
         self._changing = threading.Lock()
-        self._log = pathlib.Path(self._folder.name) / "server.log"
+        self._log = log
+        log.write_bytes(b"")
         self.http = self.line = "127.0.0.1:0"
         self._start()
 

@@ -23,21 +23,24 @@ class ChatUser(User):
     started: ClassVar[int] = 0
 
     def on_start(self) -> None:
+        self.refused = False
         number, ChatUser.started = ChatUser.started, ChatUser.started + 1
         self.part = self.scenario(self.plan, self.edges[self.edge_name], number)
         try:
             self.part.start()
-        except Refused as error:
-            raise StopUser from error
+        except Refused:
+            self.refused = True  # Locust would log a traceback for each user that stops right here
 
     def on_stop(self) -> None:
         self.part.stop()
 
     def wait_time(self) -> float:
-        return self.part.wait_s()
+        return 0.0 if self.refused else self.part.wait_s()
 
     @task
     def act(self) -> None:
+        if self.refused:
+            raise StopUser
         try:
             self.part.act()
         except Refused:
