@@ -57,16 +57,40 @@ def read_until(connection: socket.socket, mark: bytes) -> bytes:
     return data
 
 
-class Reader:
-    """A member that reads when it is told to, and counts what it got and what it was told it missed."""
+class Tally:
+    """What a reader's bytes held: messages, and events it was told it missed. Pure."""
 
-    def __init__(self, port: int, user: str, receive_buffer_bytes: int = 0, host: str = "127.0.0.1") -> None:
-        self.connection = connect(port, user, host, receive_buffer_bytes)
+    def __init__(self) -> None:
         self.received = 0
         self.received_bytes = 0
         self.missed = 0
         self.newest_at_ms = 0
         self._rest = b""
+
+    def count(self, chunk: bytes) -> None:
+        """The next bytes, cut anywhere."""
+        self.received_bytes += len(chunk)
+        data = self._rest + chunk
+        cut = data.rfind(b"\n") + 1
+        whole, self._rest = data[:cut], data[cut:]
+        self.received += whole.count(b'"type":"message"')
+        if b'"type":"lagged"' in whole:
+            self.missed += sum(int(missed) for missed in _missed.findall(whole))
+        newest = whole.rfind(b'"type":"message"')
+        if newest >= 0 and (found := _at.search(whole, newest)):
+            self.newest_at_ms = int(found[1])
+
+    def forget(self) -> None:
+        """Begins anew; the newest message stays the newest."""
+        self.received = self.received_bytes = self.missed = 0
+
+
+class Reader(Tally):
+    """A member that reads when it is told to."""
+
+    def __init__(self, port: int, user: str, receive_buffer_bytes: int = 0, host: str = "127.0.0.1") -> None:
+        super().__init__()
+        self.connection = connect(port, user, host, receive_buffer_bytes)
 
     def join(self, room: str, after: int | None = None) -> None:
         """Asks to come in; what is answered is read like everything else."""
@@ -81,27 +105,12 @@ class Reader:
             return 0
         if not chunk:
             raise ConnectionError("the server closed a reader's connection")
-        data = self._rest + chunk
-        cut = data.rfind(b"\n") + 1
-        whole, self._rest = data[:cut], data[cut:]
-        self._count(whole)
-        self.received_bytes += len(chunk)
+        self.count(chunk)
         return len(chunk)
-
-    def _count(self, whole: bytes) -> None:
-        self.received += whole.count(b'"type":"message"')
-        if b'"type":"lagged"' in whole:
-            self.missed += sum(int(missed) for missed in _missed.findall(whole))
-        start = whole.rfind(b'"type":"message"')
-        if start >= 0 and (found := _at.search(whole, start)):
-            self.newest_at_ms = int(found[1])
 
     def age_s(self) -> float:
         """How old the newest message is that it has read."""
         return time.time() - self.newest_at_ms / 1e3
-
-    def forget(self) -> None:
-        self.received = self.received_bytes = self.missed = 0
 
 
 @contextlib.contextmanager

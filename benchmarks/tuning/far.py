@@ -1,167 +1,183 @@
-"""Readers at a distance: catching up over a path of 100 ms, which a process stands for (TUN, own namespace).
+"""Readers at a distance, and the kernel's settings: in a namespace, where they can be changed.
 
-The kernel's TCP is the real one at both ends. `python -m benchmarks.tuning.far` is what runs inside the
-namespace; it needs no privilege where users may have namespaces of their own.
+`python -m benchmarks.tuning.far SETTING VALUES…` is what runs inside.
 """
 
 from __future__ import annotations
 
-import collections
-import contextlib
-import fcntl
+import functools
 import json
-import os
 import select
-import shutil
-import struct
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.generator import generator
-from benchmarks.processes import LOAD_CORE, prepare_driver, start_process
-from benchmarks.programs import ROOT
-from benchmarks.servers import fastchat
+from benchmarks.processes import prepare_driver
+from benchmarks.servers import Server, fastchat
 from benchmarks.tuning.clients import Reader
-from benchmarks.tuning.curve import CannotMeasure, Curve, Metric, Sample, TuningPlan, Value
+from benchmarks.tuning.curve import Curve, Metric, Sample, TuningPlan, Value
+from benchmarks.tuning.namespace import ROUND_TRIP_MS, THERE, far_path, measure_inside, set_sysctl
 
-ROUND_TRIP_MS = 100
-_HERE, _THERE = "10.9.0.1", "10.9.0.2"
 _MISSED = 30_000
 _TIMEOUT_S = 30.0
 _DEEP_RING = 'rooms.classes=[{"pattern":"*","ring_bytes":67108864}]'
-_TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x1, 0x1000
+_CONNECTIONS = 4000
+_IDLE_S = 1.5
 _KIB = 1 << 10
 
 
-def reflect(name: str, delay_s: float) -> None:
-    """Sends every packet back after a while, from there to here: a connection to ``there`` reaches ``here``.
-
-    To exchange the two addresses leaves every checksum as it is.
-    """
-    device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-    fcntl.ioctl(device, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TUN | _IFF_NO_PI))
-    under_way: collections.deque[tuple[float, bytes]] = collections.deque()
-    os.write(1, b"ready\n")
-    while True:
-        wait_s = max(0.0, under_way[0][0] - time.monotonic()) if under_way else None
-        select.select([device], [], [], wait_s)
-        now = time.monotonic()
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                packet = os.read(device, 65536)
-                if packet[0] >> 4 == 4:
-                    turned = packet[:12] + packet[16:20] + packet[12:16] + packet[20:]
-                    under_way.append((now + delay_s, turned))
-        while under_way and under_way[0][0] <= now:
-            os.write(device, under_way.popleft()[1])
+def _fill(server: Server, messages: int, prefix: str) -> None:
+    options: dict[str, int | float | str] = {"senders": 10, "window": 64, "subscribers": 0, "seconds": 20}
+    with generator(server, "line", "window", prefix=prefix, **options) as load:
+        load.run(messages)
 
 
-@contextlib.contextmanager
-def _path() -> Iterator[None]:
-    """A device behind which everything is half a round trip away."""
-    command = [sys.executable, "-m", "benchmarks.tuning.far", "reflect", "far0", str(ROUND_TRIP_MS / 2e3)]
-    process = start_process(LOAD_CORE, command, cwd=ROOT, stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        if process.stdout.readline() != b"ready\n":
-            raise RuntimeError("the path could not be made")
-        for arguments in (
-            "link set lo up",
-            f"addr add {_HERE}/24 dev far0",
-            "link set far0 up mtu 1500 txqueuelen 20000",
-        ):
-            subprocess.run(["ip", *arguments.split()], check=True)
-        yield
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+def _read_all(reader: Reader, messages: int) -> float:
+    """How long it takes until the reader has so many."""
+    began = time.monotonic()
+    while reader.received < messages:
+        if not reader.read():
+            select.select([reader.connection], [], [], 0.1)
+        if time.monotonic() > began + _TIMEOUT_S:
+            raise TimeoutError(f"a far reader has got {reader.received:,} messages after {_TIMEOUT_S} s")
+    return time.monotonic() - began
 
 
-def _catch_up_s(setting: str, value: int) -> float:
-    """How long a far reader takes to get 30,000 messages, which the ring holds."""
-    with fastchat(f"{setting}={value}", _DEEP_RING, host="0.0.0.0") as server:
-        fill: dict[str, int | float | str] = {"senders": 10, "window": 64, "subscribers": 0, "seconds": 20}
-        with generator(server, "line", "window", **fill) as load:
-            load.run(_MISSED)
-        reader = Reader(server.line_port, "far", host=_THERE)
-        began = time.monotonic()
+def _catch_up(*settings: str) -> Sample:
+    """A far reader comes back to what the ring holds."""
+    with fastchat(*settings, _DEEP_RING, host="0.0.0.0") as server:
+        _fill(server, _MISSED, "u")
+        reader = Reader(server.line_port, "far", host=THERE)
         reader.join("bench", 0)
-        while reader.received < _MISSED:
-            if not reader.read():
-                select.select([reader.connection], [], [], 0.1)
-            if time.monotonic() > began + _TIMEOUT_S:
-                raise TimeoutError(f"a far reader has got {reader.received:,} messages after {_TIMEOUT_S} s")
-        reader.connection.close()
-        return time.monotonic() - began
+        return {"seconds": _read_all(reader, _MISSED)}
 
 
-def measure_far(setting: str, values: Sequence[Value]) -> Iterator[tuple[Value, Sample]]:
-    """A round in a namespace of its own. Raises CannotMeasure where there can be none."""
-    for program in ("unshare", "ip"):
-        if shutil.which(program) is None:
-            raise CannotMeasure(f"`{program}` is missing; install util-linux and iproute2")
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        raise CannotMeasure("/dev/net/tun cannot be opened; load the kernel's module tun")
-    if subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode:
-        raise CannotMeasure("network namespaces are not allowed to this user; run it as root")
-    inside = [sys.executable, "-m", "benchmarks.tuning.far", "measure", setting, *map(str, values)]
-    done = subprocess.run(["unshare", "-rn", *inside], cwd=ROOT, stdout=subprocess.PIPE, check=True)
-    measured = [json.loads(line) for line in done.stdout.splitlines()]
-    yield from zip(values, measured, strict=True)
+def _with_setting(name: str, value: str) -> Sample:
+    return _catch_up(f"{name}={value}")
 
 
-def _measure_send_buffer(values: Sequence[Value], plan: TuningPlan) -> Iterator[tuple[Value, Sample]]:
-    return measure_far("fanout.send_buffer_bytes", values)
+def _with_send_memory(value: str) -> Sample:
+    smaller = min(16 * _KIB, int(value))
+    set_sysctl("net.ipv4.tcp_wmem", f"4096 {smaller} {value}")
+    return _catch_up()
 
 
-def _measure_low_water(values: Sequence[Value], plan: TuningPlan) -> Iterator[tuple[Value, Sample]]:
-    return measure_far("fanout.low_water_bytes", values)
+def _after_silence(value: str) -> Sample:
+    """A far reader has had much, then nothing for a while, then 2,000 messages at once (340 kB)."""
+    set_sysctl("net.ipv4.tcp_slow_start_after_idle", value)
+    with fastchat(_DEEP_RING, host="0.0.0.0") as server:
+        _fill(server, _MISSED, "u")
+        reader = Reader(server.line_port, "far", host=THERE)
+        reader.join("bench", 0)
+        _read_all(reader, _MISSED)
+        time.sleep(_IDLE_S)
+        reader.forget()
+        _fill(server, 2000, "v")
+        return {"seconds": _read_all(reader, 2000)}
 
 
-_SECONDS = Metric("seconds", f"{_MISSED:,} messages to a reader {ROUND_TRIP_MS} ms away", "s")
-SEND_BUFFER = Curve(
+def _with_backlog(value: str) -> Sample:
+    """4,000 connections come in the same moment."""
+    set_sysctl("net.core.somaxconn", value)
+    options = {"subscribers": _CONNECTIONS, "connecting": _CONNECTIONS, "seconds": 1}
+    with fastchat() as server:
+        began = time.monotonic()
+        with generator(server, "line", "idle", **options):
+            return {"seconds": time.monotonic() - began}
+
+
+MEASURES: dict[str, Callable[[str], Sample]] = {
+    "fanout.send_buffer_bytes": functools.partial(_with_setting, "fanout.send_buffer_bytes"),
+    "fanout.low_water_bytes": functools.partial(_with_setting, "fanout.low_water_bytes"),
+    "net.ipv4.tcp_wmem": _with_send_memory,
+    "net.ipv4.tcp_slow_start_after_idle": _after_silence,
+    "net.core.somaxconn": _with_backlog,
+}
+
+
+def _round(setting: str, values: Sequence[Value], plan: TuningPlan) -> Iterator[tuple[Value, Sample]]:
+    return measure_inside("benchmarks.tuning.far", setting, values)
+
+
+def _curve(
+    key: str, setting: str, title: str, values: tuple[Value, ...], default: Value, quick: tuple[Value, ...]
+) -> Curve:
+    """The time it takes, in KiB of the setting."""
+    metric = Metric("seconds", f"{_MISSED:,} messages to a reader {ROUND_TRIP_MS} ms away", "s")
+    measure = functools.partial(_round, setting)
+    return Curve(
+        key,
+        setting,
+        title,
+        "KiB",
+        values,
+        default,
+        (metric,),
+        measure,
+        unit_size=_KIB,
+        relative=False,
+        y_label="s",
+        quick_values=quick,
+    )
+
+
+_FAR = f"how long a reader {ROUND_TRIP_MS} ms away takes to catch up"
+SEND_BUFFER = _curve(
     "far-send-buffer",
     "fanout.send_buffer_bytes",
-    f"SO_SNDBUF, and how long a reader {ROUND_TRIP_MS} ms away takes to catch up",
-    "KiB",
+    f"SO_SNDBUF, and {_FAR}",
     (0, 32 * _KIB, 64 * _KIB, 256 * _KIB, 1024 * _KIB, 2048 * _KIB),
     0,
-    (_SECONDS,),
-    _measure_send_buffer,
-    quick_values=(0, 256 * _KIB),
-    unit_size=_KIB,
-    relative=False,
-    y_label="s",
+    (0, 256 * _KIB),
 )
-LOW_WATER = Curve(
+LOW_WATER = _curve(
     "far-low-water",
     "fanout.low_water_bytes",
-    f"Unsent bytes in the kernel, and how long a reader {ROUND_TRIP_MS} ms away takes to catch up",
-    "KiB",
+    f"Unsent bytes in the kernel, and {_FAR}",
     (0, 2 * _KIB, 8 * _KIB, 32 * _KIB, 63 * _KIB),
     32 * _KIB,
-    (_SECONDS,),
-    _measure_low_water,
-    quick_values=(2 * _KIB, 32 * _KIB),
-    unit_size=_KIB,
+    (2 * _KIB, 32 * _KIB),
+)
+SEND_MEMORY = _curve(
+    "tcp-wmem",
+    "net.ipv4.tcp_wmem",
+    f"The third value of tcp_wmem, and {_FAR}",
+    (64 * _KIB, 256 * _KIB, 1024 * _KIB, 4096 * _KIB, 16384 * _KIB),
+    4096 * _KIB,
+    (256 * _KIB, 4096 * _KIB),
+)
+SILENCE = Curve(
+    "slow-start",
+    "net.ipv4.tcp_slow_start_after_idle",
+    f"2,000 messages at once to a reader {ROUND_TRIP_MS} ms away, after a silence of {_IDLE_S} s",
+    "",
+    ("1", "0"),
+    "1",
+    (Metric("seconds", "until all are there", "s"),),
+    functools.partial(_round, "net.ipv4.tcp_slow_start_after_idle"),
+)
+BACKLOG = Curve(
+    "backlog",
+    "net.core.somaxconn",
+    f"{_CONNECTIONS:,} connections in the same moment",
+    "",
+    (16, 64, 256, 1024, 4096),
+    4096,
+    (Metric("seconds", f"until {_CONNECTIONS:,} have joined", "s"),),
+    functools.partial(_round, "net.core.somaxconn"),
     relative=False,
     y_label="s",
 )
-CURVES = (SEND_BUFFER, LOW_WATER)
+CURVES = (SEND_BUFFER, LOW_WATER, SEND_MEMORY, SILENCE, BACKLOG)
 
 
 def main() -> None:
-    what, *arguments = sys.argv[1:]
-    if what == "reflect":
-        reflect(arguments[0], float(arguments[1]))
+    setting, *values = sys.argv[1:]
     prepare_driver()
-    with _path():
-        for value in arguments[1:]:
-            print(json.dumps({"seconds": _catch_up_s(arguments[0], int(value))}), flush=True)
+    with far_path():
+        for value in values:
+            print(json.dumps(MEASURES[setting](value)), flush=True)
 
 
 if __name__ == "__main__":
