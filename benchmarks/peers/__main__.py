@@ -63,12 +63,14 @@ class Run:
         once = {"calls": 1, "stuck": self.plan.stuck_rounds}
         if (peer.name, case) in self._failed or round_number > once.get(case, self.plan.rounds):
             return
+        began = time.monotonic()
         try:
             measures[case]()
         except (RuntimeError, OSError, ValueError, LookupError) as error:
             self._failed.add((peer.name, case))
             self.results.add(Measurement(case, peer.name, round_number, {}, _in_short(error)))
             print(f"    {peer.name:24} {case}: FAILED: {error}", flush=True)
+        print(f"    {case} took {time.monotonic() - began:.1f} s", flush=True)
 
 
 def _in_short(error: Exception) -> str:

@@ -11,8 +11,8 @@ from .plan import PeersPlan
 
 _WORSE = 0.7
 """A window that reaches only so much of the best one's rate is past the peak: larger ones are not tried."""
-_DRAIN_S = 2.0
-"""Nor is a window tried that the server would be busy with for longer than this, at the rate seen before."""
+_DRAIN_S = 1.0
+"""Nor is a window used that the server would be busy with for longer than this, at the rate seen before."""
 
 
 class Windows:
@@ -20,18 +20,16 @@ class Windows:
 
     def __init__(self, plan: PeersPlan) -> None:
         self._plan = plan
-        self._best: dict[str, list[int]] = {}
+        self._rates: dict[str, dict[int, float]] = {}
 
-    def best(self, peer: Peer, server: Server, results: Measurements) -> list[int]:
+    def best(self, peer: Peer, server: Server, members: int, results: Measurements) -> list[int]:
         """The best two, the very best first. Each is tried once in a run, with `plan.trial_members`.
 
         A window that loses messages does not count. Two, since some peers are of two minds near their peak.
         """
-        if peer.name not in self._best:
-            rates = self._try(peer, server, results)
-            ordered = sorted(rates, key=rates.__getitem__, reverse=True)
-            self._best[peer.name] = ordered[:2] or [peer.windows[0]]
-        return self._best[peer.name]
+        if peer.name not in self._rates:
+            self._rates[peer.name] = self._try(peer, server, results)
+        return best_windows(self._plan, self._rates[peer.name], members) or [min(peer.windows)]
 
     def _try(self, peer: Peer, server: Server, results: Measurements) -> dict[int, float]:
         plan, members, rates = self._plan, self._plan.trial_members, dict[int, float]()
@@ -48,10 +46,21 @@ class Windows:
 
 def is_worth_trying(plan: PeersPlan, rates: dict[int, float], window: int) -> bool:
     """Whether this window may be the best one, after smaller ones have reached these rates."""
-    best = max(rates.values(), default=0.0)
-    past_peak = bool(rates) and rates[max(rates)] < _WORSE * best
-    too_much = bool(rates) and plan.senders * window * plan.trial_members > _DRAIN_S * best
-    return not (past_peak or too_much)
+    if not rates:
+        return True
+    best = max(rates.values())
+    return rates[max(rates)] >= _WORSE * best and _drain_s(plan, window, plan.trial_members, best) <= _DRAIN_S
+
+
+def best_windows(plan: PeersPlan, rates: dict[int, float], members: int) -> list[int]:
+    """The two that reached the best rates, of those that so many members are not too much for."""
+    usable = [window for window, rate in rates.items() if _drain_s(plan, window, members, rate) <= _DRAIN_S]
+    return sorted(usable, key=rates.__getitem__, reverse=True)[:2]
+
+
+def _drain_s(plan: PeersPlan, window: int, members: int, rate: float) -> float:
+    """How long all that is outstanding takes at this rate."""
+    return plan.senders * window * members / rate
 
 
 def measure_fan_out(
@@ -64,7 +73,7 @@ def measure_fan_out(
             _report(results, f"one-{members}", peer, round_number, one)
             saturated = {
                 window: run_window(peer, server, plan, members, window, seconds=plan.seconds)
-                for window in windows.best(peer, server, results)
+                for window in windows.best(peer, server, members, results)
             }
         window = max(saturated, key=lambda window: (not saturated[window].fault, saturated[window].per_cpu_s))
         _report(results, f"saturated-{members}", peer, round_number, saturated[window], {"window": window})
@@ -82,7 +91,7 @@ def measure_delay(peer: Peer, plan: PeersPlan, round_number: int, results: Measu
 def measure_system_calls(peer: Peer, plan: PeersPlan, windows: Windows, results: Measurements) -> None:
     """Deliveries per system call that sends; once in a run, since a count hardly varies."""
     with peer.start() as server:
-        best = windows.best(peer, server, results)
+        best = windows.best(peer, server, plan.trial_members, results)
         for case, window in (("calls-one", 0), ("calls-saturated", best[0])):
             phase = run_window(
                 peer, server, plan, plan.trial_members, window, seconds=plan.trial_seconds, count_calls=True

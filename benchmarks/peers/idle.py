@@ -15,7 +15,7 @@ from .phases import time_limit
 from .plan import PeersPlan
 
 _LIMIT_S = 90.0
-_QUIET_S = 1.0
+_QUIET_S = 0.7
 _SETTLING_S = 6.0
 _SAMPLE_S = 0.05
 

@@ -13,7 +13,7 @@ from benchmarks.servers import Server
 
 ROOM = "bench"
 _JOIN_TIMEOUT_S = 10.0
-_QUIET_S = 1.5
+_QUIET_S = 1.0
 _READING_S = 15.0
 _RECEIVE_BUFFER_BYTES = 4096
 _message_id = re.compile(rb"x(\d{9})")

@@ -38,5 +38,5 @@ QUICK = PeersPlan(
     delay_seconds=1.0,
     idle_connections=2000,
     stuck_bytes=4_000_000,
-    stuck_seconds=3.0,
+    stuck_seconds=2.0,
 )

@@ -199,6 +199,13 @@ def test_windows_are_tried_up_to_the_peak() -> None:
     assert not fan_out.is_worth_trying(plan, {1: 1e5}, 64), "it would be busy for six seconds"
 
 
+def test_the_best_two_windows_are_those_that_do_not_take_too_long() -> None:
+    rates = {1: 1e5, 4: 3e5, 16: 2e5}
+    assert fan_out.best_windows(FULL, rates, 1000) == [4, 16]
+    assert fan_out.best_windows(FULL, rates, 5000) == [4, 1]
+    assert fan_out.best_windows(FULL, {16: 1e5}, 5000) == []
+
+
 def test_system_calls_are_summed_over_the_kinds_that_send() -> None:
     said = "1200,,syscalls:sys_enter_sendto,1,100.00,,\n34,,syscalls:sys_enter_writev,1,100.00,,\n"
     said += "<not counted>,,syscalls:sys_enter_write,0,100.00,,\nevent syntax error\n"
