@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
+import pathlib
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 
 from benchmarks.brokers import Broker, data_folder, nats_program
+from benchmarks.programs import BUILD
 
-from .peer import SERVERS, Peer, missing_program, program_version, run_server
+from .peer import LOG, SERVERS, Peer, missing_program, program_version, run_server
+
+_MAKE_TIMEOUT_S = 120.0
 
 
 def _program(name: str) -> str:
     """Debian puts daemons where only root's PATH looks."""
-    return shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin") or name
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin") or name
 
 
 # ---- NATS ----
@@ -27,12 +34,10 @@ def _nats_version() -> str:
     return program_version(str(nats_program()), "--version")()
 
 
-@contextlib.contextmanager
-def _nats() -> Iterator[Broker]:
-    """The core alone, without JetStream: what is published goes to who is connected, and is kept by nobody."""
+def _nats() -> contextlib.AbstractContextManager[Broker]:
+    """The core alone, without JetStream: what is published goes to who is connected, and nobody keeps it."""
     program = str(nats_program())
-    with run_server("NATS", lambda port: [program, "-a", "127.0.0.1", "-p", str(port)]) as server:
-        yield server
+    return run_server("NATS", lambda port: [program, "-a", "127.0.0.1", "-p", str(port)])
 
 
 # ---- mosquitto, InspIRCd ----
@@ -61,6 +66,81 @@ def _inspircd() -> contextlib.AbstractContextManager[Broker]:
     return _configured(
         "InspIRCd", [_program("inspircd"), "--nofork", "--runasroot", "--config"], "inspircd.conf"
     )
+
+
+# ---- ws on Node ----
+
+_NODE = BUILD / "node"
+_NODE_PACKAGE = _NODE / "node_modules" / "ws"
+
+
+@functools.cache
+def _node_missing() -> str | None:
+    """The package is installed below build/ when it is first asked for."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        return "apt-get install nodejs npm"
+    if _NODE_PACKAGE.exists():
+        return None
+    _NODE.mkdir(parents=True, exist_ok=True)
+    command = ["npm", "install", "--prefix", str(_NODE), "--no-audit", "--no-fund", "ws@8"]
+    return None if _make("npm", command) else f"npm install --prefix {_NODE} ws@8"
+
+
+def _node_version() -> str:
+    package = json.loads((_NODE_PACKAGE / "package.json").read_text())["version"]
+    return f"ws {package} on Node {program_version('node', '--version')()}"
+
+
+def _node_ws() -> contextlib.AbstractContextManager[Broker]:
+    return run_server(
+        "ws on Node",
+        lambda port: ["node", str(SERVERS / "node_ws.js"), str(port)],
+        {"NODE_PATH": str(_NODE / "node_modules"), "NODE_ENV": "production"},
+    )
+
+
+# ---- tokio ----
+
+_CRATES = pathlib.Path("/usr/share/cargo/registry")
+_TOKIO = BUILD / "tokio_broadcast"
+_TOKIO_PROGRAM = _TOKIO / "target" / "release" / "tokio_broadcast"
+
+
+@functools.cache
+def _tokio_missing() -> str | None:
+    """The program is compiled below build/ when it is first asked for, with the crates that Debian has."""
+    if not shutil.which("cargo") or not list(_CRATES.glob("tokio-1.*")):
+        return "apt-get install cargo librust-tokio-dev"
+    _TOKIO.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(SERVERS / "tokio_broadcast.rs", _TOKIO)
+    shutil.copy2(SERVERS / "tokio_broadcast.toml", _TOKIO / "Cargo.toml")
+    command = ["cargo", "build", "--release", "--offline", "--manifest-path", str(_TOKIO / "Cargo.toml")]
+    command += ["--target-dir", str(_TOKIO / "target")]
+    command += ["--config", 'source.crates-io.replace-with="debian"']
+    command += ["--config", f'source.debian.directory="{_CRATES}"']
+    return None if _make("cargo", command) else f"cargo and crates that fit together; see {LOG}"
+
+
+def _tokio_version() -> str:
+    lock = (_TOKIO / "Cargo.lock").read_text().partition('name = "tokio"\nversion = "')[2]
+    return f"tokio {lock.partition(chr(34))[0]}, {program_version('rustc', '--version')()}"
+
+
+def _tokio_broadcast() -> contextlib.AbstractContextManager[Broker]:
+    return run_server("tokio broadcast", lambda port: [str(_TOKIO_PROGRAM), str(port)])
+
+
+def _make(name: str, command: Sequence[str]) -> bool:
+    """Run a command that makes a peer; what it says is in the log. Returns False when it fails."""
+    with LOG.open("ab") as log:
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=_MAKE_TIMEOUT_S
+            )
+        except subprocess.TimeoutExpired:
+            log.write(f"{name}: not done after {_MAKE_TIMEOUT_S:.0f} s\n".encode())
+            return False
+    return done.returncode == 0
 
 
 NATIVE: tuple[Peer, ...] = (
@@ -93,5 +173,25 @@ NATIVE: tuple[Peer, ...] = (
         version=program_version(_program("inspircd"), "--version"),
         missing=missing_program(_program("inspircd"), "apt-get install inspircd"),
         start=_inspircd,
+    ),
+    Peer(
+        name="ws on Node",
+        dialect="echo-ws",
+        language="JavaScript, C++",
+        settings="the arrived Buffer is sent to everyone, permessage-deflate off, backlog 4,096",
+        windows=(1, 4, 16),
+        version=_node_version,
+        missing=_node_missing,
+        start=_node_ws,
+    ),
+    Peer(
+        name="tokio broadcast",
+        dialect="echo-line",
+        language="Rust",
+        settings="one thread, channel of 4,096 lines, each connection writes all that is there at once, LTO",
+        windows=(16, 64, 256),
+        version=_tokio_version,
+        missing=_tokio_missing,
+        start=_tokio_broadcast,
     ),
 )
