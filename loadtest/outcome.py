@@ -10,6 +10,7 @@ FAILURES = {
     "hole": "events of a log did not come",
     "repeat": "an event came twice, or after the room was left",
     "lagged": "the server said that events are gone",
+    "reset": "a room's log was another one after a return: what had been said there is gone",
     "lost": "an acknowledged message did not come to its sender",
     "error": "a command was refused",
     "closed": "a connection ended unexpectedly",

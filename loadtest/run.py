@@ -14,9 +14,10 @@ from collections import Counter
 from typing import Any
 
 import gevent
+from gevent.pool import Group
 from locust import events
 from locust.env import Environment
-from locust.runners import WorkerRunner
+from locust.runners import MasterRunner, WorkerRunner
 
 from .chat import Edge
 from .connection import connect_line, connect_websocket
@@ -40,8 +41,9 @@ class Run:
 
     def __init__(self) -> None:
         self.environment: Environment
-        self.figures: Figures
+        self.figures: Figures | None = None
         self.timeline: Timeline | None = None
+        self.watchers = Group()
         self.workers_count: Counter[str] = Counter()
 
     @property
@@ -61,13 +63,15 @@ class Run:
         install_rounding()
         options = self.options
         options.all_users = options.num_users or 1
+        if self.is_worker:
+            return
+        if isinstance(environment.runner, MasterRunner):
+            stop_before_quit(environment.runner)
         share = options.line_share if environment.host else 1.0
         if not options.line:
             share = 0.0
         WebSocketUser.weight, LineUser.weight = 1.0 - share, share
         environment.user_classes[:] = [kind for kind in environment.user_classes if kind.weight > 0]
-        if self.is_worker:
-            return
         if not environment.host and not options.line and options.headless:
             sys.exit("loadtest: say where the server is, with --host or --line")
         try:
@@ -96,26 +100,29 @@ class Run:
             ChatUser.edges["ws"] = Edge("ws", connect_websocket, address)
         if options.line:
             ChatUser.edges["line"] = Edge("line", connect_line, parse_address(options.line, 8081))
-        runner.greenlet.spawn(self.figures.watch_hub)
+        self.watchers.kill()
+        if not isinstance(runner, MasterRunner):
+            self.watchers.spawn(self.figures.watch_hub)
         if not self.is_worker:
             self.timeline = Timeline(environment.stats, options.run_time or 60)
-            runner.greenlet.spawn(self.timeline.watch, lambda: runner.user_count)
+            self.watchers.spawn(self.timeline.watch, lambda: runner.user_count)
 
     def on_spawning_complete(self, **_: Any) -> None:
-        ChatUser.plan.all_started.set()
-        if self.options.restart_command and not self.is_worker:
-            assert self.environment.runner is not None
-            self.environment.runner.greenlet.spawn(self._restart)
+        plan = ChatUser.plan
+        if self.options.restart_command and not self.is_worker and not plan.all_started.is_set():
+            self.watchers.spawn(self._restart)
+        plan.all_started.set()
 
     def on_report_to_master(self, data: dict[str, Any], **_: Any) -> None:
-        data["counts"] = dict(self.figures.count)
-        self.figures.count.clear()
+        if self.figures is not None:
+            data["counts"] = dict(self.figures.count)
+            self.figures.count.clear()
 
     def on_worker_report(self, data: dict[str, Any], **_: Any) -> None:
         self.workers_count.update(data.get("counts", {}))
 
     def on_quitting(self, environment: Environment, **_: Any) -> None:
-        if self.is_worker or environment.stats.num_requests == 0:
+        if self.is_worker or self.figures is None or environment.stats.num_requests == 0:
             return
         lines = take_lines(environment.stats)
         counts = self.figures.count + self.workers_count
@@ -144,7 +151,7 @@ class Run:
         logger.info("Restarting the server: %s", self.options.restart_command)
         # gevent has patched it: only this greenlet waits.
         code = subprocess.run(self.options.restart_command, shell=True, check=False).returncode
-        if code:
+        if code and self.figures is not None:
             self.figures.fail("load", "refused", f"the restart command ended with {code}")
 
     def _write_results(self, lines: list[Line], counts: Counter[str]) -> None:
@@ -172,6 +179,21 @@ def warn_of_lag(lines: list[Line]) -> None:
                 f"warning: the load generator was {lag_ms:.0f} ms late at p99: delays are in part its own. "
                 "Use more --processes, or fewer users."
             )
+
+
+def stop_before_quit(master: Any) -> None:
+    """Has a master that quits stop its workers first, and wait for that.
+
+    Alone, `quit` waits half a second for the workers' last reports. To close thousands of connections properly
+    takes longer, and only then it shows whether messages were lost.
+    """
+    quit_at_once = master.quit
+
+    def stop_and_quit() -> None:
+        master.stop()
+        quit_at_once()
+
+    master.quit = stop_and_quit
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -153,9 +153,9 @@ class Subscriber:
     def _receive_joined(self, document: Document, now: float, length: int) -> None:
         room = self.rooms[document["room"]]
         asked = self.answers.get(document["ref"])
+        if document["reset"] and room.cursor > 0:
+            self.fail("reset", "what had been said is gone")
         room.receive_joined(document["head"], document["epoch"], reset=document["reset"])
-        if document["reset"]:
-            self.figures.count["logs begun anew"] += 1
         if asked is not None and asked.kind == "join":
             del self.answers[document["ref"]]
             self.figures.time(self.edge_name, "join", now - asked.at, length)
