@@ -1,7 +1,7 @@
 """Times as ratios, for tests on a machine that others use too.
 
 What else the machine does makes a repetition longer, never shorter. So the repetitions of what is compared
-take turns, the shortest of each counts, and there are more of them only while a test would fail.
+take turns, the shortest of each counts, and there are more of them only while a test would fail, for PATIENCE_S.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-REPETITIONS_LEAST, REPETITIONS_MOST = 15, 100
+REPETITIONS_LEAST, PATIENCE_S = 15, 5.0
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,11 @@ def is_less(ours: Run, theirs: Run, times: float) -> bool:
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        for repetition in range(1, REPETITIONS_MOST + 1):
+        give_up_at, repetitions = time.monotonic() + PATIENCE_S, 0
+        while time.monotonic() < give_up_at:
             ours_s, theirs_s = min(ours_s, _time(ours)), min(theirs_s, _time(theirs))
-            if repetition >= REPETITIONS_LEAST and ours_s * times <= theirs_s:
+            repetitions += 1
+            if repetitions >= REPETITIONS_LEAST and ours_s * times <= theirs_s:
                 return True
     finally:
         if was_enabled:
