@@ -165,7 +165,7 @@ def format_example(parts: Mapping[str, float], measured: Sequence[float]) -> str
 def study_memory(plan: TuningPlan, show: Callable[[str], None]) -> tuple[dict[str, object], dict[str, str]]:
     """The constants of the memory formula, and a worked example that is measured too."""
     rounds, examples = [], []
-    for _ in range(plan.rounds):
+    for _ in range(min(plan.rounds, 2)):  # they differ by little
         rounds.append(measure_parts())
         examples.append(measure_example())
         show(", ".join(f"{key} {short(value)}" for key, value in rounds[-1].items()))
@@ -220,7 +220,7 @@ def _measure_allocator(variables: Mapping[str, str]) -> Parts:
     return found
 
 
-def format_allocators(rounds: Mapping[str, Sequence[Parts]]) -> str:
+def format_allocators(found: Mapping[str, Parts]) -> str:
     rows = [
         (
             f"| environment | at start, MiB | {_IDLE:,} idle connections, MiB | and 800 stuck readers, MiB"
@@ -228,13 +228,9 @@ def format_allocators(rounds: Mapping[str, Sequence[Parts]]) -> str:
         ),
         "|---|--:|--:|--:|--:|--:|",
     ]
-    for name, parts in rounds.items():
-        cells = [
-            short(statistics.median(part[key] for part in parts) / MIB)
-            for key in ("start", "idle", "stuck", "after")
-        ]
-        cells.append(short(statistics.median(part["cpu_s"] for part in parts)))
-        rows.append(f"| {name} | {' | '.join(cells)} |")
+    for name, parts in found.items():
+        cells = [short(parts[key] / MIB) for key in ("start", "idle", "stuck", "after")]
+        rows.append(f"| {name} | {' | '.join(cells)} | {short(parts['cpu_s'])} |")
     rows += ["", f"Transparent huge pages were set to `{huge_pages_mode() or 'never'}`."]
     return "\n".join(rows)
 
@@ -242,14 +238,12 @@ def format_allocators(rounds: Mapping[str, Sequence[Parts]]) -> str:
 def study_allocator(
     plan: TuningPlan, show: Callable[[str], None]
 ) -> tuple[dict[str, object], dict[str, str]]:
-    """What the C library's and Python's allocators make of the same life."""
-    chosen = list(ALLOCATORS)[: 2 if plan.rounds == 1 else None]
-    rounds: dict[str, list[Parts]] = {name: [] for name in chosen}
-    for _ in range(min(plan.rounds, 2)):
-        for name in chosen:
-            rounds[name].append(_measure_allocator(ALLOCATORS[name]))
-            show(f"{name}: " + ", ".join(f"{key} {short(value)}" for key, value in rounds[name][-1].items()))
-    return {"rounds": rounds}, {"tuning-allocator": format_allocators(rounds)}
+    """What the C library's and Python's allocators make of the same life; once, as it hardly varies."""
+    found: dict[str, Parts] = {}
+    for name in list(ALLOCATORS)[: plan.values]:
+        found[name] = _measure_allocator(ALLOCATORS[name])
+        show(f"{name}: " + ", ".join(f"{key} {short(value)}" for key, value in found[name].items()))
+    return {"found": found}, {"tuning-allocator": format_allocators(found)}
 
 
 STUDIES = {"memory": study_memory, "allocator": study_allocator}

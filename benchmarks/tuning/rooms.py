@@ -107,7 +107,7 @@ PRESENCE = Curve(
     "rooms.presence_interval_ms",
     f"Telling 1,000 members of {_CHURN_PER_S} comings and goings a second",
     "ms",
-    (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0),
+    (10.0, 100.0, 300.0, 1000.0, 3000.0),
     1000.0,
     (
         Metric("cpu", "server's CPU", "% of a core"),
