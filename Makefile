@@ -28,7 +28,7 @@ run: $(VENV)/.installed $(VENV)/.compiled ## build, install and start the server
 build: $(VENV)/.installed $(VENV)/.compiled ## compile and install into the virtual environment
 
 test: $(VENV)/.installed-dev $(VENV)/.compiled ## everything that has to pass: format, lint, types, tests, sanitizers
-	@scripts/ensure-chromium
+	@scripts/ensure-packages chromium=chromium valgrind=valgrind
 	@$(MAKE) --no-print-directory lint types tests asan
 
 lint: $(VENV)/.installed-dev
