@@ -24,7 +24,7 @@ class Zipf:
         """Up to ``wanted`` different ranks; fewer where there are not so many."""
         wanted = min(wanted, self.count)
         chosen: dict[int, None] = {}
-        for _ in range(50 * wanted):
+        for _ in range(20 * wanted):
             chosen[self.choose(source)] = None
             if len(chosen) == wanted:
                 return list(chosen)

@@ -32,7 +32,7 @@ from .timeline import Timeline
 from .users import ChatUser, LineUser, WebSocketUser
 
 logger = logging.getLogger("loadtest")
-RESTART_AT = 0.4
+RESTART_AT = 0.3
 """When the scenario herd restarts the server, as a part of the run's time."""
 
 
@@ -176,7 +176,7 @@ def warn_of_lag(lines: list[Line]) -> None:
         lag_ms = line.percentiles_ms.get("p99", 0.0)
         if line.name == "hub lag" and lag_ms > HUB_LAG_WARNING_MS:
             print(
-                f"warning: the load generator was {lag_ms:.0f} ms late at p99: delays are in part its own. "
+                f"warning: the load generator was {lag_ms:.0f} ms late at p99: its delays are in here. "
                 "Use more --processes, or fewer users."
             )
 
@@ -184,8 +184,8 @@ def warn_of_lag(lines: list[Line]) -> None:
 def stop_before_quit(master: Any) -> None:
     """Has a master that quits stop its workers first, and wait for that.
 
-    Alone, `quit` waits half a second for the workers' last reports. To close thousands of connections properly
-    takes longer, and only then it shows whether messages were lost.
+    `quit` alone waits half a second for the last reports of workers. To close thousands of connections takes
+    longer, and only then it shows whether messages were lost.
     """
     quit_at_once = master.quit
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .defaults import DEFAULTS
+from .objectives import Unusable, read_objectives
 from .saving import save_outcome
 from .server import DidNotStart, OwnServer
 from .soaking import SHORTEST_JUDGED_S, Sampler, describe_memory, fit_memory
@@ -29,6 +30,11 @@ def run_scenario(options: argparse.Namespace, scenario: str, *, users_part: floa
     time_s = options.time or DEFAULTS[scenario].time_s
     results = pathlib.Path(options.results or pathlib.Path(options.output, f"{scenario}.json"))
     results.unlink(missing_ok=True)
+    try:
+        read_objectives(pathlib.Path(options.objectives), scenario)  # before anything is started
+    except Unusable as error:
+        print(f"loadtest: {error}", file=sys.stderr)
+        return 2
     try:
         with contextlib.ExitStack() as stack:
             server = None

@@ -1,0 +1,1 @@
+"""Tests of the load test: what it counts, and that it runs."""
