@@ -11,6 +11,7 @@ from .measurement import Measurements
 from .plan import PeersPlan
 
 _PER_CPU_S = "deliveries per second of the server's CPU time"
+_LINES = 8  # more in one plot cannot be told apart
 
 
 def draw_plots(run: Measurements, plan: PeersPlan, peers: Sequence[str]) -> list[pathlib.Path]:
@@ -42,8 +43,11 @@ def draw_plots(run: Measurements, plan: PeersPlan, peers: Sequence[str]) -> list
         ]
         for peer in peers
     }
-    lines = {peer: points for peer, points in lines.items() if len(points) > 1}
+    best = sorted(
+        (peer for peer, points in lines.items() if len(points) > 1), key=lambda peer: -lines[peer][-1][1]
+    )
+    lines = {peer: lines[peer] for peer in best[:_LINES]}
     if lines:
-        title = "Saturated, each at its own best, by the number of members"
+        title = f"Saturated, each at its own best, by the number of members: the best {len(lines)}"
         drawn.append(draw_lines("peers-members", title, "members", _PER_CPU_S, lines, log_x=True, log_y=True))
     return drawn

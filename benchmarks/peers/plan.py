@@ -23,7 +23,7 @@ class PeersPlan:
     stuck_healthy: int = 900
     stuck_text_bytes: int = 16_000
     stuck_bytes: int = 6_000_000
-    stuck_seconds: float = 6.0
+    stuck_seconds: float = 12.0
     stuck_rounds: int = 1
 
 

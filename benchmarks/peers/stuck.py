@@ -11,9 +11,9 @@ from benchmarks.servers import Server
 
 from .idle import PeakMemory
 from .measurement import Measurement, Measurements
-from .member import StuckMember, stuck_member
+from .member import stuck_member
 from .peer import Peer
-from .phases import Phase, measured, time_limit
+from .phases import measured, time_limit
 from .plan import PeersPlan
 
 _LIMIT_S = 90.0
@@ -26,60 +26,58 @@ def measure_stuck(peer: Peer, plan: PeersPlan, round_number: int, results: Measu
 
     Texts are long, so that stuck members' sockets are full soon. One of them reads in the end.
     """
-    irc = peer.dialect == "irc"
-    text_bytes, window = (_IRC_TEXT_BYTES, _IRC_WINDOW) if irc else (plan.stuck_text_bytes, 1)
-    options: dict[str, int | float | str] = {
-        "subscribers": plan.stuck_healthy - plan.senders,
-        "senders": plan.senders,
-        "stuck": plan.stuck,
-        "text_bytes": text_bytes,
-        "window": window,
-        "lag": plan.senders * window,
-        "seconds": plan.stuck_seconds,
-        "grace": plan.grace_seconds,
-    }
+    options = _options(peer, plan)
+    text_bytes = int(options["text_bytes"])
     with (
         peer.start() as server,
         time_limit(server, _LIMIT_S),
         stuck_member(server, peer.dialect) as member,
         generator(server, peer.dialect, "window", **options) as load,
     ):
+        # The first ones have the server notice who has gone before.
+        first = load.run(plan.senders).sent
         connections = count_sockets(server)
         with PeakMemory(server) as memory:
             phase = measured(server, lambda: load.run(plan.stuck_bytes // text_bytes))
         closed = connections - count_sockets(server)
         member.read_all()
-    _report(results, peer, round_number, phase, member, closed, memory.growth_bytes)
-
-
-def _report(
-    results: Measurements,
-    peer: Peer,
-    round_number: int,
-    phase: Phase,
-    member: StuckMember,
-    closed: int,
-    growth_bytes: int,
-) -> None:
-    load = phase.load
+    sent = phase.load.sent
     values = {
-        "sent": load.sent,
-        "missing": load.missing,
-        "lagged": load.lagged,
+        "flood_mb": sent * text_bytes / 1e6,
+        "missing": phase.load.missing,
+        "lagged": phase.load.lagged,
         "closed_stuck": closed,
-        "growth_mb": growth_bytes / 1e6,
-        "p99_ms": load.p99_ms,
-        "stuck_received": len(member.ids) / load.sent if load.sent else 0.0,
+        "growth_mb": memory.growth_bytes / 1e6,
+        "p99_ms": phase.load.p99_ms,
+        "stuck_received": sum(number > first for number in member.ids) / max(1, sent),
         "stuck_told": float(member.told),
         "stuck_closed": float(member.closed),
     }
     results.add(Measurement("stuck", peer.name, round_number, values, phase.fault))
-    print(
-        f"    {peer.name:24} stuck           {load.sent} messages, memory grew by"
-        f" {growth_bytes / 1e6:.0f} MB,"
-        f" {closed} connections gone, a stuck member got {values['stuck_received']:.0%} in the end"
-        f"{', and was told' if member.told or member.closed else ''}  {phase.fault}",
-        flush=True,
+    print(_in_words(peer, values, phase.fault), flush=True)
+
+
+def _options(peer: Peer, plan: PeersPlan) -> dict[str, int | float | str]:
+    irc = peer.dialect == "irc"
+    window = _IRC_WINDOW if irc else 1
+    return {
+        "subscribers": plan.stuck_healthy - plan.senders,
+        "senders": plan.senders,
+        "stuck": plan.stuck,
+        "text_bytes": _IRC_TEXT_BYTES if irc else plan.stuck_text_bytes,
+        "window": window,
+        "lag": plan.senders * window,
+        "seconds": plan.stuck_seconds,
+        "grace": plan.grace_seconds,
+    }
+
+
+def _in_words(peer: Peer, values: dict[str, float], fault: str) -> str:
+    told = ", and was told" if values["stuck_told"] or values["stuck_closed"] else ""
+    return (
+        f"    {peer.name:24} stuck           {values['flood_mb']:.1f} MB for each, memory grew by"
+        f" {values['growth_mb']:.0f} MB, {values['closed_stuck']:.0f} connections gone, a stuck member got"
+        f" {values['stuck_received']:.0%} in the end{told}  {fault}"
     )
 
 

@@ -148,13 +148,13 @@ def idle_table(run: Measurements, peers: Iterable[str]) -> str:
 
 def stuck_table(run: Measurements, peers: Iterable[str]) -> str:
     header = (
-        "server", "messages sent", "missing at members that read", "their p99", "memory grew by",
+        "server", "sent to each member", "missing at members that read", "their p99", "memory grew by",
         "stuck connections closed", "a stuck member that reads again",
     )  # fmt: skip
     rows = [
         (
             peer,
-            _one(run, "stuck", peer, "sent", "{:,.0f}".format),
+            _one(run, "stuck", peer, "flood_mb", "{:.1f} MB".format),
             _one(run, "stuck", peer, "missing", "{:,.0f}".format),
             _one(run, "stuck", peer, "p99_ms", _ms),
             _one(run, "stuck", peer, "growth_mb", "{:,.0f} MB".format),
