@@ -1,7 +1,7 @@
 """Times as ratios, for tests on a machine that others use too.
 
 What else the machine does makes a repetition longer, never shorter. So the repetitions of what is compared
-take turns, the shortest of each counts, and there are more of them only while a test would fail, for PATIENCE_S.
+take turns, and the shortest of each counts. While a test would fail there are more of them, for PATIENCE_S.
 """
 
 from __future__ import annotations
