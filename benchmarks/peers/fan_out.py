@@ -53,9 +53,9 @@ def is_worth_trying(plan: PeersPlan, rates: dict[int, float], window: int) -> bo
 
 
 def best_windows(plan: PeersPlan, rates: dict[int, float], members: int) -> list[int]:
-    """The two that reached the best rates, of those that so many members are not too much for."""
+    """Those that reached the best rates, of those that so many members are not too much for."""
     usable = [window for window, rate in rates.items() if _drain_s(plan, window, members, rate) <= _DRAIN_S]
-    return sorted(usable, key=rates.__getitem__, reverse=True)[:2]
+    return sorted(usable, key=rates.__getitem__, reverse=True)[: plan.best_windows]
 
 
 def _drain_s(plan: PeersPlan, window: int, members: int, rate: float) -> float:

@@ -98,6 +98,17 @@ def claimed_rankings(run: Measurements) -> list[Ranking]:
     return rankings
 
 
+def shared_claims(run: Measurements, other: Measurements) -> int:
+    """How many pairs one run or both have apart by CLAIMED_RATIO, of those that both have measured."""
+    shared = set()
+    for claiming, checking in ((run, other), (other, run)):
+        for ranking in claimed_rankings(claiming):
+            medians = _medians(checking, ranking.case, ranking.value)
+            if ranking.better in medians and ranking.worse in medians:
+                shared.add((ranking.case, ranking.value, frozenset((ranking.better, ranking.worse))))
+    return len(shared)
+
+
 def disagreements(run: Measurements, other: Measurements) -> list[tuple[Ranking, float]]:
     """What one run claims and the other one has the other way round, with the other one's ratio (below 1)."""
     found = []

@@ -14,6 +14,7 @@ class PeersPlan:
     members: tuple[int, ...] = (100, 1000, 5000)
     senders: int = 10
     trial_members: int = 1000
+    best_windows: int = 2
     delay_members: int = 1000
     delay_rates: tuple[int, ...] = (20, 100)
     delay_seconds: float = 1.5
@@ -34,9 +35,10 @@ QUICK = PeersPlan(
     trial_seconds=0.15,
     grace_seconds=2.0,
     members=(1000,),
+    best_windows=1,
     delay_rates=(100,),
     delay_seconds=1.0,
     idle_connections=2000,
     stuck_bytes=4_000_000,
-    stuck_seconds=2.0,
+    stuck_seconds=1.5,
 )

@@ -11,7 +11,13 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks.peers import fan_out, idle
 from benchmarks.peers.__main__ import Run
-from benchmarks.peers.measurement import Measurement, Measurements, claimed_rankings, disagreements
+from benchmarks.peers.measurement import (
+    Measurement,
+    Measurements,
+    claimed_rankings,
+    disagreements,
+    shared_claims,
+)
 from benchmarks.peers.peer import Peer, run_server
 from benchmarks.peers.plan import FULL, QUICK
 from benchmarks.peers.python import PYTHON
@@ -138,6 +144,8 @@ def test_runs_disagree_where_a_claim_is_reversed() -> None:
 def test_either_run_may_claim() -> None:
     equal = run_of("idle", "handshakes_per_cpu_s", a=[101.0], b=[100.0])
     apart = run_of("idle", "handshakes_per_cpu_s", a=[100.0], b=[200.0])
+    assert shared_claims(equal, apart) == shared_claims(apart, apart) == 1
+    assert shared_claims(equal, run_of("idle", "bytes_each", a=[100.0], b=[200.0])) == 0
     assert [ranking.better for ranking, _ in disagreements(equal, apart)] == ["b"]
 
 
