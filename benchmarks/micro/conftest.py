@@ -31,6 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
     output_json["quick"] = config.getoption("--quick")
+    for benchmark in output_json["benchmarks"]:
+        benchmark["stats"].pop("data", None)  # every single round: a hundred megabytes that nobody reads
 
 
 @pytest.fixture
