@@ -1,4 +1,4 @@
-"""Everyone comes back after a restart: how long until all have caught up, beside a floor that shakes hands."""
+"""Everyone comes back after a restart: how long until all have caught up, beside a floor of handshakes."""
 
 from __future__ import annotations
 
