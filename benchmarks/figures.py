@@ -9,8 +9,9 @@ import sys
 
 from .delay import measure_delay
 from .fairness import measure_ping
+from .herd import measure_herd
 from .ingest import measure_ingest
-from .memory import measure_idle, measure_stuck
+from .memory import measure_further_rooms, measure_idle, measure_stuck
 from .pace import measure_pace
 from .plan import FULL, QUICK, Plan
 from .processes import LOAD_CORE, SERVER_CORE, prepare_driver
@@ -26,11 +27,11 @@ _DURABLE = (*_INGEST, "durable-delay", *_RESUME)
 _GROUPS = {
     "saturation": _THROUGHPUT[1:],
     "throughput": _THROUGHPUT,
-    "idle": ("idle-room", "idle-rooms"),
+    "idle": ("idle-room", "idle-rooms", "idle-further"),
     "durable": _DURABLE,
     "resume": _RESUME,
 }
-NAMES = (*_THROUGHPUT, "pace", "idle-room", "idle-rooms", "stuck", "ping", *_DURABLE)
+NAMES = (*_THROUGHPUT, "pace", "idle-room", "idle-rooms", "idle-further", "stuck", "ping", *_DURABLE, "herd")
 
 
 def measure_figures(plan: Plan, wanted: set[str]) -> list[Figure]:
@@ -41,13 +42,15 @@ def measure_figures(plan: Plan, wanted: set[str]) -> list[Figure]:
     if "pace" in wanted:
         print("delay at a steady rate", flush=True)
         figures.append(measure_pace(plan))
-    if wanted & {"idle-room", "idle-rooms"}:
+    if wanted & set(_GROUPS["idle"]):
         print("idle memory", flush=True)
         figures += [
             measure_idle(plan, rooms)
             for name, rooms in (("idle-room", 1), ("idle-rooms", 100))
             if name in wanted
         ]
+    if "idle-further" in wanted:
+        figures.append(measure_further_rooms(plan))
     if "stuck" in wanted:
         print("stuck readers", flush=True)
         figures += measure_stuck(plan)
@@ -68,6 +71,9 @@ def measure_durable(plan: Plan, wanted: set[str]) -> list[Figure]:
     if wanted & set(_RESUME):
         print("resume", flush=True)
         figures += measure_resume(plan, wanted)
+    if "herd" in wanted:
+        print("herd", flush=True)
+        figures.append(measure_herd(plan))
     return figures
 
 

@@ -15,6 +15,8 @@ HIGH_WATER_BYTES = 65536
 RING_BYTES = 1 << 20
 CONNECTION_BYTES = 4096
 IDLE_BYTES = 2560
+FURTHER_ROOM_BYTES = 307
+FURTHER_ROOMS = 10
 _SAMPLE_S = 0.02
 _FLOOD_WINDOW = 16
 _STAGGER_MESSAGES = 8
@@ -22,25 +24,36 @@ _STAGGER_MESSAGES = 8
 
 def measure_idle(plan: Plan, rooms: int) -> Figure:
     """Return bytes per idle WebSocket connection; what the first few cost once is not counted."""
-    values, faults = [], []
-    for _ in range(plan.rounds):
-        with fastchat() as server:
-            idle = {"seconds": 1, "rooms": rooms}
-            with generator(server, "ws", "idle", subscribers=plan.idle_warm_up, prefix="w", **idle):
-                before = settled_anonymous_bytes(server.pid)
-                with generator(
-                    server, "ws", "idle", subscribers=plan.idle_connections, prefix="i", **idle
-                ) as load:
-                    grown = settled_anonymous_bytes(server.pid) - before
-                    lost = load.run().closed
-        faults += [f"{lost} connections were lost"] if lost else []
-        values.append(grown / plan.idle_connections)
-        print(
-            f"    {plan.idle_connections:,} connections in {rooms} room(s): {values[-1]:,.0f} bytes each",
-            flush=True,
-        )
+    values = [_idle_bytes(plan, rooms, 1) for _ in range(plan.rounds)]
     where = "one room" if rooms == 1 else f"{rooms} rooms"
-    return Figure(f"idle WebSocket connection, all in {where}", values, IDLE_BYTES, False, "bytes", faults)
+    return Figure(f"idle WebSocket connection, all in {where}", values, IDLE_BYTES, False, "bytes")
+
+
+def measure_further_rooms(plan: Plan) -> Figure:
+    """Return bytes that a connection costs more for each further room, of rooms that all are in."""
+    values = []
+    for _ in range(plan.rounds):
+        alone = _idle_bytes(plan, 1, 1)
+        values.append((_idle_bytes(plan, 1, 1 + FURTHER_ROOMS) - alone) / FURTHER_ROOMS)
+    return Figure("each further room of an idle connection", values, FURTHER_ROOM_BYTES, False, "bytes")
+
+
+def _idle_bytes(plan: Plan, rooms: int, joins: int) -> float:
+    with fastchat() as server:
+        idle = {"seconds": 1, "rooms": rooms, "joins": joins}
+        with generator(server, "ws", "idle", subscribers=plan.idle_warm_up, prefix="w", **idle):
+            before = settled_anonymous_bytes(server.pid)
+            with generator(
+                server, "ws", "idle", subscribers=plan.idle_connections, prefix="i", **idle
+            ) as load:
+                grown = settled_anonymous_bytes(server.pid) - before
+                lost = load.run().closed
+    if lost:
+        raise RuntimeError(f"{lost} idle connections were lost")
+    each = grown / plan.idle_connections
+    where = f"in {joins} of {rooms} room(s)" if joins == 1 else f"in {joins} rooms each"
+    print(f"    {plan.idle_connections:,} connections {where}: {each:,.0f} bytes each", flush=True)
+    return each
 
 
 class _PeakMemory:

@@ -13,6 +13,7 @@ BUILD = ROOT / "build" / "benchmarks"
 _SOURCES = {
     "send_floor": ("floors/send_floor.c", "floors/floor.c"),
     "writev_floor": ("floors/writev_floor.c", "floors/floor.c"),
+    "handshake_floor": ("floors/handshake_floor.c",),
     "load": ("load/main.c", "load/options.c", "load/phase.c", "load/connection.c", "load/dialect.c",
              "load/websocket.c", "load/echo.c", "load/nats.c", "load/amqp.c", "load/mqtt.c", "load/irc.c",
              "load/ledger.c", "load/histogram.c"),

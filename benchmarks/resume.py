@@ -34,7 +34,7 @@ def measure_resume(plan: Plan, wanted: set[str]) -> list[Figure]:
     crowds: list[_Return] = []
     with data_folder() as folder:
         file = folder / "fastchat.db"
-        _seed(file, plan)
+        seed(file, plan)
         for _ in range(plan.rounds if wanted & {"resume-one", "resume-many"} else 0):
             if "resume-one" in wanted:
                 alone.append(_come_back(file, 1, plan.missed_messages, plan))
@@ -60,7 +60,7 @@ def _figure(name: str, returns: list[_Return], limit: float) -> Figure:
     return Figure(name, [each.per_cpu_s for each in returns], limit, True, "messages", faults, details)
 
 
-def _seed(file: pathlib.Path, plan: Plan) -> None:
+def seed(file: pathlib.Path, plan: Plan) -> None:
     """Fill the room through a server, and let it finish its search index."""
     with fastchat("store.durability=normal", store=f"sqlite://{file}") as server:
         options = {

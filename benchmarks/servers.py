@@ -32,7 +32,7 @@ class Server:
         return read_cpu_s(self.pid)
 
     def port(self, dialect: str) -> int:
-        return self.http_port if dialect == "ws" else self.line_port
+        return self.http_port if dialect.endswith("ws") else self.line_port
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +73,17 @@ def floor(name: str, size: EventSize) -> Iterator[Server]:
     try:
         assert process.stdout is not None
         yield _parse_ready(name, process.stdout.readline().decode())
+    finally:
+        _stop(process)
+
+
+@contextlib.contextmanager
+def handshake_floor() -> Iterator[Server]:
+    """Start the C floor that accepts WebSocket connections."""
+    process = start_process(SERVER_CORE, [str(build_program("handshake_floor"))], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        yield _parse_ready("handshake floor", process.stdout.readline().decode())
     finally:
         _stop(process)
 

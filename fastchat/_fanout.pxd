@@ -34,16 +34,17 @@ cdef class Writer:
     cdef readonly bint paused
     cdef readonly bint closed
     cdef readonly double paused_at
-    cdef bint queued
-    cdef bint blocking
-    cdef bint hides
+    cdef unsigned char queued
+    cdef unsigned char blocking
+    cdef unsigned char hides
     cdef int fd
+    cdef int turn
     cdef readonly object owner
     cdef readonly object transport
     cdef list replies
     cdef Py_ssize_t reply_bytes
-    cdef list subscriptions
-    cdef Py_ssize_t turn
+    cdef readonly list subscriptions
+    cdef list left
 
     cpdef write(self, bytes data)
     cpdef bint would_block(self)

@@ -80,18 +80,20 @@ cdef class Subscription:
 
     def cancel(self):
         """Leaves the channel: nothing more of it is written. May be called again."""
-        cdef Channel channel = self.channel
-        cdef Subscription last
-        if self.index < 0:
-            return
-        self.writer.subscriptions.remove(self)
-        last = <Subscription>channel.subscriptions.pop()
-        if last is not self:
-            channel.subscriptions[self.index] = last
-            last.index = self.index
-            # The last one may have moved to where the sweep has been already: look at everyone again.
-            channel.unvisited = PyList_GET_SIZE(channel.subscriptions)
-        self.index = -1
+        if self.index >= 0:
+            self.writer.subscriptions.remove(self)
+            leave_channel(self)
+
+
+cdef leave_channel(Subscription subscription):
+    cdef Channel channel = subscription.channel
+    cdef Subscription last = <Subscription>channel.subscriptions.pop()
+    if last is not subscription:
+        channel.subscriptions[subscription.index] = last
+        last.index = subscription.index
+        # The last one may have moved to where the sweep has been already: look at everyone again.
+        channel.unvisited = PyList_GET_SIZE(channel.subscriptions)
+    subscription.index = -1
 
 
 cdef inline bint is_behind(Subscription subscription) noexcept:
@@ -161,6 +163,7 @@ cdef class Writer:
     """The writing side of one connection: its transport, its cursors and the replies that wait.
 
     ``owner.on_writable()`` is called once after ``would_block`` returned True and there is room again.
+    ``subscriptions`` is the writer's own list.
     """
 
     def __init__(self, Fanout fanout not None, Profile profile not None, transport, owner=None):
@@ -239,8 +242,26 @@ cdef class Writer:
         channel.subscriptions.append(subscription)
         # The sweep counts from where it stands: with one more on its way it would end one too early.
         channel.unvisited += 1
-        self.subscriptions.append(subscription)
+        if self.subscriptions:
+            self.subscriptions.append(subscription)
+        else:
+            self.subscriptions = [subscription]  # without the room that append leaves: most have one
         return subscription
+
+    def subscription(self, Channel channel not None):
+        """The one of this channel, or None."""
+        cdef Subscription subscription
+        for subscription in self.subscriptions:
+            if subscription.channel is channel:
+                return subscription
+        return None
+
+    @property
+    def channels(self):
+        """The names of the channels that it is subscribed to, and of those that it was when it was closed."""
+        cdef Subscription subscription
+        cdef list names = [subscription.channel.name for subscription in self.subscriptions]
+        return names if self.left is None else self.left + names
 
     def flush(self):
         """Writes what waits now instead of with the tick, replies first, as far as the transport takes it."""
@@ -274,9 +295,11 @@ cdef class Writer:
         cdef Subscription subscription
         if self.closed:
             return
+        self.left = self.channels
         self.closed = True
-        for subscription in list(self.subscriptions):
-            subscription.cancel()
+        for subscription in self.subscriptions:
+            leave_channel(subscription)
+        self.subscriptions = []
         self.replies = None
         self.reply_bytes = 0
         self.owner = None

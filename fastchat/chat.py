@@ -15,8 +15,6 @@ from fastchat.session import Limits
 class Member(Protocol):
     """A connection, as the server sees it."""
 
-    opened_at: float
-    """When it was opened, in seconds of the chat's clock."""
     writer: Writer
 
     @property
@@ -66,6 +64,8 @@ class Census:
         self._limit_per_address = per_address
         self._by_address: Counter[str] = Counter()
         self.members: set[Member] = set()
+        # When those came of whom it is not known yet that they have said hello.
+        self._newcomers: dict[Member, float] = {}
         self.on_empty: Callable[[], None] | None = None
 
     def refusal(self, address: str) -> str | None:
@@ -76,16 +76,26 @@ class Census:
             return f"there are {self._limit_per_address} connections from {address}; close one first"
         return None
 
-    def add(self, connection: Member, address: str) -> None:
-        """Counts a connection that is open."""
+    def add(self, connection: Member, address: str, now: float) -> None:
+        """Counts a connection that is open since ``now``, in seconds."""
         self.members.add(connection)
+        self._newcomers[connection] = now
         self._by_address[address] += 1
+
+    def silent(self, since: float) -> list[Member]:
+        """Those who came before ``since`` and have not said hello."""
+        # A new dict, as the old one would keep room for the most that it ever held.
+        self._newcomers = {
+            member: opened_at for member, opened_at in self._newcomers.items() if not member.greeted
+        }
+        return [member for member, opened_at in self._newcomers.items() if opened_at < since]
 
     def discard(self, connection: Member, address: str) -> None:
         """Forgets a connection; does nothing when it is not counted."""
         if connection not in self.members:
             return
         self.members.discard(connection)
+        self._newcomers.pop(connection, None)
         self._by_address[address] -= 1
         if not self._by_address[address]:
             del self._by_address[address]

@@ -36,7 +36,6 @@ class Connection:
         "_finished",
         "_stream",
         "_throttled",
-        "opened_at",
         "session",
         "writer",
     )
@@ -51,20 +50,19 @@ class Connection:
         self._ending = False
         self._throttled = False
         self._finished = False
-        self.opened_at = chat.clock()
 
     # Handler: called by the stream
 
     def on_open(self, stream: Stream) -> None:
         """Takes the stream; commands come next."""
         self._stream = stream
-        self._chat.census.add(self, stream.peer_address)
+        self._chat.census.add(self, stream.peer_address, self._chat.clock())
 
     def _speak(self, dialect: Dialect, profile: Profile) -> None:
         """Decides what is spoken here, which opens the session."""
         self._dialect = dialect
         self.writer = Writer(self._chat.hub.fanout, profile, self._stream.transport, self)
-        self.session = Session(self._chat.hub, self, self._chat.limits, self._chat.server, self.opened_at)
+        self.session = Session(self._chat.hub, self, self._chat.limits, self._chat.server)
 
     def on_message(self, payload: bytes, text: bool) -> None:
         """Carries out what one message or line says; text and binary messages count the same."""
@@ -189,7 +187,7 @@ class Connection:
     @property
     def rooms(self) -> Collection[str]:
         """The names of the rooms that the client is in."""
-        return self.session.memberships.keys()
+        return self.session.rooms
 
     def end(self, code: int, reason: str, reconnect_after_ms: int | None = None) -> None:
         """Says ``bye`` with the cursors to come back with, and closes once everything is sent."""

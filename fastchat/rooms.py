@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from secrets import token_hex
+from secrets import randbits, token_hex
 from typing import Any
 
 from fastchat._fanout import Channel, Fanout, Subscription, Writer
@@ -175,13 +175,22 @@ class Room:
         self.channel.announce(encode_typing(self.name, author), subscription)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Membership:
-    """One connection in one room; ``reset`` says that the ``after`` it came with was of another epoch."""
+    """One connection in one room, made when it is asked for: what is kept of it is the subscription.
+
+    ``reset`` says that the ``after`` it came with was of another epoch; only ``Hub.enter`` tells.
+    """
 
     room: Room
     subscription: Subscription
-    reset: bool
+    reset: bool = False
+
+
+def _key(name: str) -> str:
+    """What is the same for names that differ in case only; the name itself where it can be."""
+    key = name.casefold()
+    return name if key == name else key
 
 
 class Hub:
@@ -205,6 +214,7 @@ class Hub:
         self._empty: dict[str, None] = {}  # rooms without members, the longest empty one first
         self._opening: dict[str, list[Callable[[Room | WireError], None]]] = {}
         self._marks: dict[tuple[str, str], int] = {}
+        self.sessions_from = randbits(64)
         self._names: set[str] = set()
         self.blocks = BlockCache(settings.replay_bytes)
 
@@ -216,7 +226,7 @@ class Hub:
             name = f"guest-{token_hex(2)}"
             while name in self._names:
                 name = f"guest-{token_hex(4)}"
-        key = name.casefold()
+        key = _key(name)
         if key in self._names:
             raise WireError(Code.NAME_TAKEN, f"user {name} is taken; choose another name", field="user")
         self._names.add(key)
@@ -224,7 +234,7 @@ class Hub:
 
     def release_name(self, name: str) -> None:
         """Lets somebody else have the name."""
-        self._names.discard(name.casefold())
+        self._names.discard(_key(name))
 
     # Rooms
 
@@ -302,11 +312,19 @@ class Hub:
         room.enter(user, read_up_to)
         return Membership(room, subscription, reset)
 
-    def leave(self, membership: Membership, user: str) -> None:
-        """Takes a member out."""
-        membership.subscription.cancel()
-        membership.room.exit(user)
-        self.retire(membership.room)
+    def membership(self, name: str, writer: Writer) -> Membership | None:
+        """The writer's in this room, if it is there."""
+        room = self.rooms.get(name)
+        subscription = None if room is None else writer.subscription(room.channel)
+        return None if room is None or subscription is None else Membership(room, subscription)
+
+    def leave(self, room: Room, writer: Writer, user: str) -> None:
+        """Takes a member out. A writer that was closed has no subscription any more."""
+        subscription = writer.subscription(room.channel)
+        if subscription is not None:
+            subscription.cancel()
+        room.exit(user)
+        self.retire(room)
 
     def retire(self, room: Room) -> None:
         """Lets go of a room without members, but not at once if there is anything in it."""

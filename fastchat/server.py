@@ -275,12 +275,11 @@ class Server:
                 member: Member = writer.owner
                 if self.disconnects_slow_readers(member.rooms):
                     member.end(Close.SLOW_READER, reason)
+            silent = self.chat.census.silent(time.monotonic() - limits.hello_timeout_s)
             if limits.hello_timeout_s:
-                since = time.monotonic() - limits.hello_timeout_s
                 reason = f"no hello within {limits.hello_timeout_s:g} s"
-                for member in [*self.chat.census.members]:
-                    if member.opened_at < since and not member.greeted:
-                        member.end(Close.HELLO_TIMEOUT, reason)
+                for member in silent:
+                    member.end(Close.HELLO_TIMEOUT, reason)
 
     # Reload
 

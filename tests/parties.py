@@ -107,7 +107,7 @@ class Program(asyncio.BaseProtocol):
         self.transport.set_protocol(self)
         self._profile = party.chat.profiles.line
         self.writer = Writer(party.hub.fanout, self._profile, self.transport, self)
-        self.session = Session(party.hub, self, party.limits, "fastchat/test", party.loop.time())
+        self.session = Session(party.hub, self, party.limits, "fastchat/test")
         self._refs = itertools.count(1)
         self._heard: list[Document] = []
 

@@ -151,19 +151,25 @@ static bool joins_at_once(const struct connection *connection) {
     return connection->role != ROLE_PINGER && options.mode != MODE_RETURN;
 }
 
-static void put_join(struct connection *connection) {
+static void put_joins(struct connection *connection) {
     char room[96];
-    snprintf(room, sizeof room, options.rooms > 1 ? "%s-%d" : "%s", options.room,
-             connection->index % options.rooms);
-    char *out = connection_reserve(connection, dialect_room(0));
-    connection_commit(connection, encode_join(options.dialect, out, room, options.receive));
+    for (int i = 0; i < options.joins; i++) {
+        snprintf(room, sizeof room, options.rooms > 1 ? "%s-%d" : "%s", options.room,
+                 connection->index % options.rooms);
+        if (i > 0) snprintf(room, sizeof room, "%s.%d", options.room, i);
+        char *out = connection_reserve(connection, dialect_room(0));
+        size_t size = options.mode == MODE_HERD
+                          ? encode_return(options.dialect, out, room, options.after)
+                          : encode_join(options.dialect, out, room, options.receive);
+        connection_commit(connection, size);
+    }
 }
 
 static void send_greeting(struct connection *connection) {
     snprintf(connection->user, sizeof connection->user, "%s%d", options.prefix, connection->index);
     char *out = connection_reserve(connection, dialect_room(0));
     connection_commit(connection, encode_hello(options.dialect, out, connection->user));
-    if (joins_at_once(connection) && !dialect_welcomes_first(options.dialect)) put_join(connection);
+    if (joins_at_once(connection) && !dialect_welcomes_first(options.dialect)) put_joins(connection);
     connection->state = STATE_JOINING;
 }
 
@@ -204,9 +210,9 @@ static void on_document(struct connection *connection, const struct document *do
         char *out = connection_reserve(connection, dialect_room(document->length));
         connection_commit(connection, encode_pong(options.dialect, out, document->bytes, document->length));
     } else if (connection->state == STATE_JOINING && document->kind == awaited) {
-        on_joined(connection);
+        if (awaited != KIND_JOINED || ++connection->joins == options.joins) on_joined(connection);
     } else if (document->kind == KIND_WELCOME && dialect_welcomes_first(options.dialect)) {
-        put_join(connection);
+        put_joins(connection);
     } else if (connection->state == STATE_JOINING && document->kind == KIND_ERROR) {
         fprintf(stderr, "refused: %.*s\n", (int)document->length, document->bytes);
         exit(1);

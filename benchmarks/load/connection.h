@@ -22,6 +22,7 @@ struct connection {
     bool verified;     /* every event is checked for its seq, and its delay is recorded */
     bool writing;      /* waits for EPOLLOUT */
     bool deaf;         /* not watched any more */
+    int joins;         /* rooms that it has been told to be in */
     uint64_t last_seq; /* 0: unknown */
     uint64_t received; /* events of this phase, missed ones included */
     uint64_t missed;   /* of these; copies only */

@@ -78,7 +78,7 @@ int main(int argc, char **argv) {
     ledger_prepare(dialect_copies(options.dialect) ? connection_count : 0, options.senders);
     add(timer_fd, &timer_fd);
     bool running = false;
-    while (!connections_open()) serve_round(&running);
+    while (options.mode != MODE_HERD && !connections_open()) serve_round(&running);
     add(STDIN_FILENO, &epoll_fd);
     fprintf(stderr, "ready\n");
     while (serve_round(&running)) {

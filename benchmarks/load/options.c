@@ -12,6 +12,7 @@ struct options options = {
     .subscribers = 1000,
     .senders = 1,
     .rooms = 1,
+    .joins = 1,
     .room = "bench",
     .prefix = "u",
     .text_bytes = 64,
@@ -25,9 +26,9 @@ struct options options = {
 
 static const char usage[] =
     "usage: load --port N [options]\n"
-    "  --mode one|window|paced|ping|idle|return\n"
+    "  --mode one|window|paced|ping|idle|return|herd\n"
     "  --dialect line|ws|floor|nats|amqp|echo-line|echo-ws|nats-core|mqtt|irc\n"
-    "  --subscribers N --senders N --stuck N --stagger N --rooms N --room NAME --prefix NAME\n"
+    "  --subscribers N --senders N --stuck N --stagger N --rooms N --joins N --room NAME --prefix NAME\n"
     "  --text-bytes N --window N --lag N --rate PER_S --interval-ms MS\n"
     "  --seconds S --grace S --messages N --verify N --connecting N --acks 0|1 --after SEQ --receive 0|1\n"
     "Prints \"ready\" on stderr when all have joined. Each line \"go [MESSAGES]\" on stdin runs one phase, whose\n"
@@ -53,7 +54,7 @@ static int *int_option(const char *name) {
     } table[] = {
         {"--port", &options.port},         {"--subscribers", &options.subscribers},
         {"--senders", &options.senders},   {"--stuck", &options.stuck},
-        {"--stagger", &options.stagger},
+        {"--stagger", &options.stagger},   {"--joins", &options.joins},
         {"--rooms", &options.rooms},       {"--text-bytes", &options.text_bytes},
         {"--window", &options.window},     {"--lag", &options.lag},
         {"--verify", &options.verify},     {"--connecting", &options.connecting},
@@ -75,7 +76,7 @@ static double *double_option(const char *name) {
 }
 
 static void parse_option(const char *name, const char *value) {
-    static const char *const modes[] = {"one", "window", "paced", "ping", "idle", "return", NULL};
+    static const char *const modes[] = {"one", "window", "paced", "ping", "idle", "return", "herd", NULL};
     if (strcmp(name, "--mode") == 0) {
         options.mode = (enum mode)choose(value, modes);
     } else if (strcmp(name, "--dialect") == 0) {
@@ -100,14 +101,16 @@ static void settle(void) {
     if (options.mode == MODE_PING) {
         options.subscribers = options.stuck = 0;
         options.senders = 1;
-    } else if (options.mode == MODE_IDLE || options.mode == MODE_RETURN) {
+    } else if (options.mode == MODE_IDLE || options.mode == MODE_RETURN ||
+               options.mode == MODE_HERD) {
         options.senders = options.stuck = 0;
     } else if (options.mode == MODE_ONE) {
         options.senders = 1;
     }
     /* An IRC server welcomes once a second who has come meanwhile; others answer at once. */
     if (options.connecting == 0) options.connecting = options.dialect == DIALECT_IRC ? 2000 : 64;
-    bool counts = options.subscribers >= 0 && options.senders >= 0 && options.stuck >= 0 && options.rooms >= 1;
+    bool counts = options.subscribers >= 0 && options.senders >= 0 && options.stuck >= 0 && options.rooms >= 1 &&
+                  options.joins >= 1 && options.joins <= 1000;
     bool sizes = options.text_bytes > 0 && options.text_bytes <= 60000 && options.window > 0;
     bool names = strlen(options.room) <= 64 && strlen(options.prefix) <= 16;
     if (options.port <= 0 || options.connecting < 1 || !counts || !sizes || !names) fail();

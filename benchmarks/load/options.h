@@ -4,7 +4,7 @@
 
 #include "dialect.h"
 
-enum mode { MODE_ONE, MODE_WINDOW, MODE_PACED, MODE_PING, MODE_IDLE, MODE_RETURN };
+enum mode { MODE_ONE, MODE_WINDOW, MODE_PACED, MODE_PING, MODE_IDLE, MODE_RETURN, MODE_HERD };
 
 struct options {
     enum mode mode;
@@ -15,6 +15,7 @@ struct options {
     int stuck;          /* members that stop reading */
     int stagger;        /* stuck member i does so after i * stagger messages; 0: once it has joined */
     int rooms;          /* idle mode: members are spread over so many rooms */
+    int joins;          /* and is in so many of its own, beside the first one the same for all */
     const char *room;
     const char *prefix; /* of the users' names, so that several generators can share a server */
     int text_bytes;
@@ -25,7 +26,7 @@ struct options {
     double seconds;     /* a phase sends no longer than this */
     double grace_s;     /* and then waits this long for what is still missing */
     int receive;        /* nats, amqp: 1: everyone also gets every message, as in a chat room */
-    int after;          /* return mode: the seq that everyone comes back with */
+    int after;          /* return and herd mode: the seq that everyone comes back with */
     uint64_t messages;  /* and sends at most so many; 0: no limit */
     int verify;         /* subscribers whose events are checked for order, holes and delay */
     int acks;           /* 1: delays are those of acknowledgements, not of deliveries */

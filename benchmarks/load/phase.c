@@ -45,7 +45,8 @@ static void progress_reset(void) {
         struct connection *connection = &connections[i];
         connection->received = connection->missed = connection->outstanding = 0;
         if (connection->state == STATE_CLOSED) phase.closed++;
-        if (connection->role == ROLE_SUBSCRIBER && connection->state == STATE_JOINED) subscribers_open++;
+        bool there = connection->state == STATE_JOINED || options.mode == MODE_HERD;
+        if (connection->role == ROLE_SUBSCRIBER && there) subscribers_open++;
     }
     subscribers_at[0] = subscribers_open;
 }
@@ -288,6 +289,12 @@ static void pump_return(void) {
     }
 }
 
+/* The same with connections that are opened in this phase. */
+static void pump_herd(void) {
+    phase.sent = phase.acked = phase.limit;
+    phase_stop();
+}
+
 /* ---- the phase's course ---- */
 
 void phase_start(uint64_t messages) {
@@ -309,7 +316,7 @@ void phase_stop(void) {
 }
 
 static void print_result(void) {
-    static const char *const modes[] = {"one", "window", "paced", "ping", "idle", "return"};
+    static const char *const modes[] = {"one", "window", "paced", "ping", "idle", "return", "herd"};
     uint64_t expected = options.mode == MODE_PING ? phase.sent : phase.sent * (uint64_t)options.subscribers;
     uint64_t arrived = options.mode == MODE_PING ? phase.acked : phase.deliveries;
     uint64_t missing = expected > arrived ? expected - arrived : 0;
@@ -337,11 +344,16 @@ static void print_result(void) {
     fflush(stdout);
 }
 
+/* A herd is whole when all have come, and caught up when they have what they missed. */
+static bool all_is_done(void) {
+    return (options.mode != MODE_HERD || connections_open()) && everyone_has_everything();
+}
+
 static bool phase_over(void) {
     if (phase.limit > 0 && phase.sent >= phase.limit) phase_stop();
     if (now_us - phase.started_us >= (uint64_t)(options.seconds * 1e6) || phase.broken) phase_stop();
     if (!phase.stopping) return false;
-    if (phase.broken || everyone_has_everything()) return true;
+    if (phase.broken || all_is_done()) return true;
     return now_us - phase.stopped_us >= (uint64_t)(options.grace_s * 1e6);
 }
 
@@ -355,6 +367,7 @@ bool phase_pump(void) {
         return false;
     }
     if (options.mode == MODE_RETURN) pump_return();
+    if (options.mode == MODE_HERD) pump_herd();
     if (options.mode == MODE_ONE) pump_one();
     if (options.mode == MODE_WINDOW) pump_window();
     if (options.mode == MODE_PACED || options.mode == MODE_PING) pump_clocked();

@@ -141,7 +141,7 @@ class FromSqlite:
 
         self._loop.run_until(are_served)
         for number, membership in enumerate(memberships):
-            hub.leave(membership, f"user-{number}")
+            hub.leave(room, membership.subscription.writer, f"user-{number}")
             membership.subscription.writer.close()
 
     def close(self) -> None:

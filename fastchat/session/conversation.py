@@ -1,7 +1,6 @@
 """What commands need of their session: who it is, where it is, and how it answers. Pure."""
 
 from collections.abc import Callable
-from secrets import token_hex
 from typing import Any
 
 from fastchat.messages import Code, Command, WireError, error_reply
@@ -13,7 +12,7 @@ from fastchat.session.turns import Turns
 class Conversation(Turns):
     """One client: its name, its rooms, and the answers that it gets."""
 
-    __slots__ = ("hub", "id", "limits", "memberships", "peer", "server", "state", "user")
+    __slots__ = ("hub", "limits", "peer", "server", "state", "user")
 
     def __init__(self, hub: Hub, peer: Peer, limits: Limits, server: str) -> None:
         super().__init__()
@@ -21,8 +20,6 @@ class Conversation(Turns):
         self.peer = peer
         self.limits = limits
         self.server = server
-        self.id = token_hex(8)
-        self.memberships: dict[str, Membership] = {}
         self.state = State.NEW
         self.user = ""
 
@@ -35,9 +32,19 @@ class Conversation(Turns):
         """Whether the client takes more answers."""
         return not self.peer.writer.would_block()
 
+    @property
+    def id(self) -> str:
+        """Names this session in logs."""
+        return f"{(self.hub.sessions_from + self.peer.writer.id) % (1 << 64):016x}"
+
+    @property
+    def rooms(self) -> list[str]:
+        """The names of the rooms that the client is in; its writer knows them, so there is no second list."""
+        return self.peer.writer.channels
+
     def membership(self, name: str) -> Membership:
         """The room's, if the client is in it. Raises WireError."""
-        membership = self.memberships.get(name)
+        membership = self.hub.membership(name, self.peer.writer)
         if membership is None:
             raise WireError(Code.NOT_JOINED, f"you are not in room {name}; join it first", field="room")
         return membership

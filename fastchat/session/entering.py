@@ -19,14 +19,14 @@ def hello(session: Conversation, command: Command, wall_ms: int) -> None:
         session.state = State.READY
     elif name is not None and name != session.user:
         # The new name may have read something here before.
-        read_marks = partial(session.hub.marks, name, list(session.memberships))
+        read_marks = partial(session.hub.marks, name, session.rooms)
         session.ask(command, read_marks, partial(_rename, session, command, name))
         return
     _welcome(session, command)
 
 
 def _rename(session: Conversation, command: Command, name: str, marks: Marks) -> None:
-    rooms = [membership.room for membership in session.memberships.values()]
+    rooms = [session.membership(room).room for room in session.rooms]
     session.hub.rename(rooms, session.user, name, marks)
     session.user = name
     _welcome(session, command)
@@ -114,9 +114,9 @@ def _enter(
 ) -> None:
     """Enters the room that ``find`` finds, and says so. Raises WireError."""
     name, limit = command["room"], session.limits.rooms_per_connection
-    if name in session.memberships:
+    if session.hub.membership(name, session.peer.writer) is not None:
         raise WireError(Code.ALREADY_JOINED, f"you are in room {name} already", field="room")
-    if limit and len(session.memberships) >= limit:
+    if limit and len(session.rooms) >= limit:
         raise WireError(
             Code.TOO_MANY_ROOMS, f"a connection may be in {limit} rooms; leave one first", field="room"
         )
@@ -126,7 +126,6 @@ def _enter(
         membership = session.hub.enter(
             room, session.peer.writer, session.user, command.get("after"), command.get("epoch"), cursor
         )
-        session.memberships[name] = membership
         cursor = room.cursor(session.user)
         session.reply(
             command,
@@ -145,7 +144,6 @@ def _enter(
 
 def leave(session: Conversation, command: Command, wall_ms: int) -> None:
     """Leaves a room."""
-    membership = session.membership(command["room"])
-    del session.memberships[command["room"]]
-    session.hub.leave(membership, session.user)
+    room = session.membership(command["room"]).room
+    session.hub.leave(room, session.peer.writer, session.user)
     session.reply(command, "left", room=command["room"])

@@ -27,14 +27,15 @@ def members(session: Conversation, command: Command, wall_ms: int) -> None:
 
 def rooms(session: Conversation, command: Command, wall_ms: int) -> None:
     """Which rooms are in use, and how much there is to read in one's own."""
+    own = set(session.rooms)
     largest = sorted(session.hub.rooms.values(), key=lambda room: (-len(room.members), room.name))
-    entries = [_room_entry(session, room) for room in largest[:ROOMS_MAX]]
+    entries = [_room_entry(session, room, room.name in own) for room in largest[:ROOMS_MAX]]
     session.reply(command, "rooms", rooms=entries, count=len(largest))
 
 
-def _room_entry(session: Conversation, room: Room) -> dict[str, Any]:
+def _room_entry(session: Conversation, room: Room, joined: bool) -> dict[str, Any]:
     entry = {"room": room.name, "members": len(room.members), "head": room.head, "joined": False}
-    if room.name in session.memberships:
+    if joined:
         cursor = room.cursor(session.user)
         entry |= {"joined": True, "cursor": cursor, "unread": room.head - cursor}
     return entry
@@ -77,7 +78,7 @@ def search(session: Conversation, command: Command, wall_ms: int) -> None:
         raise WireError(Code.BAD_FIELD, "query must contain a word", field="query")
     if "room" in command:
         session.membership(command["room"])
-    where = [command["room"]] if "room" in command else list(session.memberships)
+    where = [command["room"]] if "room" in command else session.rooms
     find = partial(
         session.hub.store.search,
         where,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from fastchat.messages import Code, Command, WireError, check_command
-from fastchat.rate import TokenBucket
+from fastchat.rate import take, wait_s
 from fastchat.rooms import Hub
 from fastchat.session import entering, posting, reading
 from fastchat.session.conversation import Conversation
@@ -43,11 +43,11 @@ class Session(Conversation):
     ``now`` is in seconds of a monotonic clock, ``wall_ms`` in milliseconds since 1970.
     """
 
-    __slots__ = ("_bucket",)
+    __slots__ = ("_full_at",)
 
-    def __init__(self, hub: Hub, peer: Peer, limits: Limits, server: str, now: float) -> None:
+    def __init__(self, hub: Hub, peer: Peer, limits: Limits, server: str) -> None:
         super().__init__(hub, peer, limits, server)
-        self._bucket = TokenBucket(limits.messages_per_s, limits.burst, now)
+        self._full_at = 0.0  # when the client may send a whole burst again
 
     def receive(self, command: Command, now: float, wall_ms: int) -> None:
         """Carries out one command and answers it; whatever is wrong with it becomes an ``error`` reply."""
@@ -72,7 +72,7 @@ class Session(Conversation):
 
     def spend(self, now: float) -> None:
         """What was answered without a command, or needed no answer, costs as much as one."""
-        self._bucket.take(now)
+        self._take(now)
 
     def _admit(self, command: Command, now: float) -> Handler:
         """What carries out the command. Raises WireError where it is wrong, not welcome or too early."""
@@ -92,20 +92,27 @@ class Session(Conversation):
         return handler
 
     def _charge(self, now: float) -> None:
-        if (wait_s := self._bucket.take(now)) > 0:
+        if (wait_s := self._take(now)) > 0:
             raise WireError(
                 Code.RATE_LIMITED,
                 f"more than {self.limits.messages_per_s:g} commands a second; wait and send it again",
                 retry_after_ms=int(wait_s * 1000) + 1,
             )
 
+    def _take(self, now: float) -> float:
+        """Takes one token and returns 0, or takes none and returns the seconds until there is one."""
+        if (wait_s := self.wait_s(now)) > 0:
+            return wait_s
+        self._full_at = take(self._full_at, now, self.limits.messages_per_s)
+        return 0.0
+
     def wait_s(self, now: float, commands: int = 1) -> float:
         """The seconds after which so many commands will not be refused for coming too fast."""
-        return self._bucket.wait_s(now, commands)
+        return wait_s(self._full_at, now, self.limits.messages_per_s, self.limits.burst, commands)
 
     def cursors(self) -> dict[str, int]:
         """By room, the ``seq`` up to which this connection was served: the ``after`` to return with."""
-        return {name: membership.subscription.seq for name, membership in self.memberships.items()}
+        return {each.channel.name: each.seq for each in self.peer.writer.subscriptions}
 
     def close(self) -> None:
         """Leaves everything; for the others it is as if the user had left. May be called again.
@@ -113,9 +120,8 @@ class Session(Conversation):
         What the store was given is stored all the same; nobody is answered any more.
         """
         if self.state is State.READY:
-            for membership in self.memberships.values():
-                self.hub.leave(membership, self.user)
-            self.memberships.clear()
+            for name in self.rooms:
+                self.hub.leave(self.hub.rooms[name], self.peer.writer, self.user)
             self.hub.release_name(self.user)
         self.forget_kept()
         self.state = State.CLOSED

@@ -92,6 +92,7 @@ class Writer:
         self.blocking = False
         self.replies: list[bytes] = []
         self.subscriptions: list[Subscription] = []
+        self.left: list[str] = []
         self.turn = 0
         transport.set_write_buffer_limits(high=0, low=0)
         if transport.get_write_buffer_size():
@@ -134,6 +135,13 @@ class Writer:
             self.fanout.queue_writer(self)
         return subscription
 
+    @property
+    def channels(self) -> list[str]:
+        return self.left + [each.channel.name for each in self.subscriptions]
+
+    def subscription(self, channel: Channel) -> Subscription | None:
+        return next((each for each in self.subscriptions if each.channel is channel), None)
+
     def flush(self) -> None:
         self.fanout.serve(self)
         if self.fanout.rings:
@@ -149,6 +157,9 @@ class Writer:
             self.fanout.transmit(self, replies)
 
     def close(self) -> None:
+        if self.closed:
+            return
+        self.left = self.channels
         self.closed = True
         for subscription in list(self.subscriptions):
             subscription.cancel()

@@ -13,7 +13,6 @@ HOME, AWAY = "192.0.2.1", "2001:db8::1"
 class Somebody:
     """A member of the census that does nothing."""
 
-    opened_at = 0.0
     greeted = False
     rooms: tuple[str, ...] = ()
     ended: tuple[int, str] | None = None
@@ -37,15 +36,30 @@ def test_without_limits_everybody_is_welcome() -> None:
     census = Census(0, 0)
     for _ in range(1000):
         assert census.refusal(HOME) is None
-        census.add(Somebody(), HOME)
+        census.add(Somebody(), HOME, 0.0)
     assert len(census.members) == 1000
+
+
+def test_who_does_not_say_hello_is_found_and_others_are_not_looked_at_again() -> None:
+    census = Census(0, 0)
+    early, late, polite, gone = (Somebody() for _ in range(4))
+    census.add(early, HOME, 10.0)
+    census.add(polite, HOME, 10.0)
+    census.add(gone, HOME, 10.0)
+    census.add(late, HOME, 12.0)
+    polite.greeted = True
+    census.discard(gone, HOME)
+    assert census.silent(since=11.0) == [early]
+    polite.greeted = False
+    assert census.silent(since=13.0) == [early, late]
+    assert len(census.members) == 3
 
 
 def test_a_full_server_refuses_in_words_until_somebody_leaves() -> None:
     census = Census(2, 0)
     somebody = Somebody()
-    census.add(somebody, HOME)
-    census.add(Somebody(), AWAY)
+    census.add(somebody, HOME, 0.0)
+    census.add(Somebody(), AWAY, 0.0)
     assert "2 connections" in (census.refusal("203.0.113.5") or "")
     census.discard(somebody, HOME)
     assert census.refusal("203.0.113.5") is None
@@ -54,8 +68,8 @@ def test_a_full_server_refuses_in_words_until_somebody_leaves() -> None:
 def test_an_address_with_too_many_is_named_and_others_are_welcome() -> None:
     census = Census(0, 2)
     somebody = Somebody()
-    census.add(somebody, HOME)
-    census.add(Somebody(), HOME)
+    census.add(somebody, HOME, 0.0)
+    census.add(Somebody(), HOME, 0.0)
     assert f"2 connections from {HOME}" in (census.refusal(HOME) or "")
     assert census.refusal(AWAY) is None
     census.discard(somebody, HOME)
@@ -70,12 +84,12 @@ def test_asking_counts_nobody() -> None:
 def test_who_is_not_counted_is_not_discounted() -> None:
     census = Census(0, 1)
     somebody = Somebody()
-    census.add(somebody, HOME)
+    census.add(somebody, HOME, 0.0)
     census.discard(Somebody(), HOME)
     assert census.refusal(HOME) is not None
     census.discard(somebody, HOME)
     census.discard(somebody, HOME)
-    census.add(Somebody(), HOME)
+    census.add(Somebody(), HOME, 0.0)
     assert census.refusal(HOME) is not None
 
 
@@ -83,7 +97,7 @@ def test_addresses_of_nobody_are_forgotten() -> None:
     census = Census(0, 1)
     for i in range(100):
         somebody = Somebody()
-        census.add(somebody, f"192.0.2.{i}")
+        census.add(somebody, f"192.0.2.{i}", 0.0)
         census.discard(somebody, f"192.0.2.{i}")
     assert not census._by_address
 
@@ -93,7 +107,7 @@ def test_the_last_to_leave_is_told_of_once() -> None:
     census = Census(0, 0)
     first, last = Somebody(), Somebody()
     for somebody in (first, last):
-        census.add(somebody, HOME)
+        census.add(somebody, HOME, 0.0)
     census.on_empty = lambda: told.append("empty")
     census.discard(first, HOME)
     assert told == []

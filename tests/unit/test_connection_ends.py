@@ -224,9 +224,10 @@ def test_whenever_a_connection_is_lost_nothing_is_left(
 
 
 def test_the_census_counts_who_is_open_and_who_has_said_hello(client: JsonClient) -> None:
-    members = client.party.chat.census.members
-    assert members == {client.connection}
-    assert client.connection.opened_at == client.party.loop.now
+    census = client.party.chat.census
+    assert census.members == {client.connection}
+    assert census.silent(client.party.loop.now) == []
+    assert census.silent(client.party.loop.now + 1) == [client.connection]
     assert not client.connection.greeted
     client.say("ping")
     assert not client.connection.greeted

@@ -5,9 +5,26 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastchat.rate import TokenBucket
+from fastchat.rate import take, wait_s
 
 steps = st.lists(st.sampled_from([0.0, 0.01, 0.05, 0.1, 0.25, 1.0, 30.0]), max_size=60)
+
+
+class TokenBucket:
+    """One bucket of a rate."""
+
+    def __init__(self, rate_per_s: float, burst: int, now: float) -> None:
+        self.rate_per_s = rate_per_s
+        self.burst = burst
+        self.full_at = now
+
+    def wait_s(self, now: float, tokens: int = 1) -> float:
+        return wait_s(self.full_at, now, self.rate_per_s, self.burst, tokens)
+
+    def take(self, now: float) -> float:
+        if (wait := self.wait_s(now)) == 0:
+            self.full_at = take(self.full_at, now, self.rate_per_s)
+        return wait
 
 
 def test_a_burst_passes_at_once_and_no_more() -> None:

@@ -59,6 +59,10 @@ def enter(
     return membership
 
 
+def leave(party: Party, membership: Membership, user: str) -> None:
+    party.hub.leave(membership.room, membership.subscription.writer, user)
+
+
 def say(party: Party, room: str = "lobby", text: str = "hi", author: str = "alice") -> None:
     answers: list[Stored | WireError] = []
     party.hub.rooms[room].post(Draft(Kind.MESSAGE, author, 0, {"text": text}), None, answers.append)
@@ -112,7 +116,7 @@ def test_who_comes_and_goes_between_two_announcements_is_not_announced(
     enter(party, "bob")
     observer.heard()
     carol = enter(party, "carol")
-    party.hub.leave(carol, "carol")
+    leave(party, carol, "carol")
     party.pass_time(3 * INTERVAL_S)
     assert observer.heard() == []
 
@@ -122,7 +126,7 @@ def test_who_goes_and_comes_back_between_two_announcements_is_not_announced(
 ) -> None:
     bob = enter(party, "bob")
     observer.heard()
-    party.hub.leave(bob, "bob")
+    leave(party, bob, "bob")
     enter(party, "bob")
     enter(party, "carol")
     party.pass_time(INTERVAL_S)
@@ -131,7 +135,7 @@ def test_who_goes_and_comes_back_between_two_announcements_is_not_announced(
 
 def test_what_was_not_announced_puts_off_nobody(party: Party, observer: Observer) -> None:
     bob = enter(party, "bob")
-    party.hub.leave(bob, "bob")
+    leave(party, bob, "bob")
     assert observer.heard() == []
     enter(party, "carol")
     assert observer.heard() == [(["carol"], [], 2)]
@@ -147,7 +151,7 @@ def test_who_goes_is_announced(party: Party, observer: Observer) -> None:
     bob = enter(party, "bob")
     party.pass_time(INTERVAL_S)
     observer.heard()
-    party.hub.leave(bob, "bob")
+    leave(party, bob, "bob")
     assert observer.heard() == [([], ["bob"], 1)]
 
 
@@ -156,10 +160,10 @@ def test_a_user_with_several_connections_comes_once_and_goes_once(party: Party, 
     party.pass_time(INTERVAL_S)
     assert observer.heard() == [(["bob"], [], 2)]
     for membership in connections[:2]:
-        party.hub.leave(membership, "bob")
+        leave(party, membership, "bob")
         party.pass_time(INTERVAL_S)
     assert observer.heard() == []
-    party.hub.leave(connections[2], "bob")
+    leave(party, connections[2], "bob")
     assert observer.heard() == [([], ["bob"], 1)]
 
 
@@ -176,10 +180,10 @@ def test_a_large_room_is_told_how_many_there_are_and_not_who() -> None:
         memberships[user] = enter(party, user)
         party.pass_time(INTERVAL_S)
         assert observer.heard() == [(joined, [], members)]
-    party.hub.leave(memberships["eve"], "eve")
+    leave(party, memberships["eve"], "eve")
     party.pass_time(INTERVAL_S)
     assert observer.heard() == [([], [], 4)]
-    party.hub.leave(memberships["dave"], "dave")
+    leave(party, memberships["dave"], "dave")
     party.pass_time(INTERVAL_S)
     assert observer.heard() == [([], ["dave"], 3)]
 
@@ -195,7 +199,7 @@ def test_names_in_one_announcement_are_bounded_however_many_come_and_go(comers: 
     observer.heard()
     party.pass_time(INTERVAL_S / 2)
     for i, regular in enumerate(regulars):
-        party.hub.leave(regular, f"regular-{i}")
+        leave(party, regular, f"regular-{i}")
     for i in range(comers - 3):
         enter(party, f"guest-{i}")
     party.pass_time(INTERVAL_S)
@@ -209,7 +213,7 @@ def test_nothing_is_announced_in_an_empty_room(party: Party, observer: Observer)
     room = party.hub.rooms["lobby"]
     bob = enter(party, "bob")
     room.exit("alice")
-    party.hub.leave(bob, "bob")
+    leave(party, bob, "bob")
     announced = room.channel.ephemeral.head_seq
     party.pass_time(3 * INTERVAL_S)
     assert room.channel.ephemeral.head_seq == announced
@@ -236,7 +240,7 @@ def test_who_believes_the_announcements_knows_who_is_there(steps: list[tuple[str
         if comes:
             connections[user].append(enter(party, user))
         elif connections[user]:
-            party.hub.leave(connections[user].pop(), user)
+            leave(party, connections[user].pop(), user)
         party.pass_time(delay_s)
         for joined, left, members in observer.heard():
             assert not there & {*joined}
@@ -253,9 +257,9 @@ def test_who_believes_the_announcements_knows_who_is_there(steps: list[tuple[str
 def test_a_room_in_which_nothing_was_said_vanishes_with_its_last_member(party: Party) -> None:
     bob, carol = enter(party, "bob"), enter(party, "carol")
     party.settle()
-    party.hub.leave(bob, "bob")
+    leave(party, bob, "bob")
     assert "lobby" in party.hub.rooms
-    party.hub.leave(carol, "carol")
+    leave(party, carol, "carol")
     assert "lobby" not in party.hub.rooms
 
 
@@ -263,7 +267,7 @@ def test_an_empty_room_keeps_what_was_said(party: Party) -> None:
     bob = enter(party, "bob")
     say(party)
     room = bob.room
-    party.hub.leave(bob, "bob")
+    leave(party, bob, "bob")
     assert enter(party, "carol").room is room
     assert room.head == 1
 
@@ -273,7 +277,7 @@ def fill(party: Party, *rooms: str) -> None:
     memberships = [(enter(party, "bob", room), room) for room in rooms]
     for membership, room in memberships:
         say(party, room)
-        party.hub.leave(membership, "bob")
+        leave(party, membership, "bob")
 
 
 def test_of_too_many_empty_rooms_the_longest_empty_is_forgotten() -> None:
@@ -281,7 +285,7 @@ def test_of_too_many_empty_rooms_the_longest_empty_is_forgotten() -> None:
     fill(party, "first", "second")
     assert [*party.hub.rooms] == ["first", "second"]
     visit = enter(party, "carol", "first")
-    party.hub.leave(visit, "carol")
+    leave(party, visit, "carol")
     fill(party, "third")
     assert {*party.hub.rooms} == {"first", "third"}
 
@@ -306,7 +310,7 @@ def test_a_room_that_was_forgotten_begins_in_a_new_epoch() -> None:
     party = Party(rooms=RoomSettings(empty_kept=0))
     before = enter(party, "bob")
     say(party)
-    party.hub.leave(before, "bob")
+    leave(party, before, "bob")
     epoch = before.room.log.epoch
     del before
     party.pass_time(3 * INTERVAL_S)  # its last timer
@@ -320,7 +324,7 @@ def test_a_timer_of_a_forgotten_room_is_harmless() -> None:
     party = Party(rooms=RoomSettings(empty_kept=0))
     bob = enter(party, "bob")
     party.settle()
-    party.hub.leave(bob, "bob")
+    leave(party, bob, "bob")
     observer_of_the_next = enter(party, "carol")
     party.pass_time(3 * INTERVAL_S)
     assert observer_of_the_next.room.members == {"carol": 1}
