@@ -103,6 +103,7 @@ def _node_ws() -> contextlib.AbstractContextManager[Broker]:
 
 _CRATES = pathlib.Path("/usr/share/cargo/registry")
 _TOKIO = BUILD / "tokio_broadcast"
+_TOKIO_LINES_A_WRITE = 1000
 _TOKIO_PROGRAM = _TOKIO / "target" / "release" / "tokio_broadcast"
 
 
@@ -127,7 +128,14 @@ def _tokio_version() -> str:
 
 
 def _tokio_broadcast() -> contextlib.AbstractContextManager[Broker]:
-    return run_server("tokio broadcast", lambda port: [str(_TOKIO_PROGRAM), str(port)])
+    """A write for each line, as such servers are usually written."""
+    return run_server("tokio broadcast", lambda port: [str(_TOKIO_PROGRAM), str(port), "1"])
+
+
+def _tokio_coalescing() -> contextlib.AbstractContextManager[Broker]:
+    """A write for all lines that are there."""
+    lines = str(_TOKIO_LINES_A_WRITE)
+    return run_server("tokio, coalescing", lambda port: [str(_TOKIO_PROGRAM), str(port), lines])
 
 
 def _make(name: str, command: Sequence[str]) -> bool:
@@ -188,10 +196,20 @@ NATIVE: tuple[Peer, ...] = (
         name="tokio broadcast",
         dialect="echo-line",
         language="Rust",
-        settings="one thread, channel of 4,096 lines, each connection writes all that is there at once, LTO",
-        windows=(16, 64, 256),
+        settings="one thread, a channel of 4,096 lines, each written when its turn comes, TCP_NODELAY, LTO",
+        windows=(1, 4, 16),
         version=_tokio_version,
         missing=_tokio_missing,
         start=_tokio_broadcast,
+    ),
+    Peer(
+        name="tokio, coalescing",
+        dialect="echo-line",
+        language="Rust",
+        settings=f"the same; all lines that are there in one write, up to {_TOKIO_LINES_A_WRITE}",
+        windows=(16, 64, 256),
+        version=_tokio_version,
+        missing=_tokio_missing,
+        start=_tokio_coalescing,
     ),
 )

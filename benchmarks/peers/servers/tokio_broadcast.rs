@@ -1,7 +1,8 @@
-//! Broadcasts the lines that one connection sends to all of them: `tokio_broadcast PORT`.
+//! Broadcasts the lines that one connection sends to all of them: `tokio_broadcast PORT LINES`.
 //!
-//! Each connection has a receiver of one `tokio::sync::broadcast` channel, takes all that is there and writes it at
-//! once. Whoever falls CAPACITY lines behind loses the oldest ones (`Lagged`), and nobody is told.
+//! Each connection has a receiver of one `tokio::sync::broadcast` channel, takes up to LINES lines that are there
+//! and writes them at once; 1 is how such servers are usually written. Whoever falls CAPACITY lines behind loses
+//! the oldest ones (`Lagged`), and nobody is told.
 
 use std::io;
 
@@ -13,27 +14,35 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::broadcast::{channel, Receiver, Sender};
 
 const CAPACITY: usize = 4096;
-const WRITE_BYTES: usize = 64 << 10;
 
 fn main() -> io::Result<()> {
-    let port = std::env::args().nth(1).and_then(|text| text.parse().ok()).expect("a port");
-    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(serve(port))
+    let numbers: Vec<u16> = std::env::args()
+        .skip(1)
+        .filter_map(|text| text.parse().ok())
+        .collect();
+    let &[port, most] = numbers.as_slice() else {
+        panic!("usage: tokio_broadcast PORT LINES")
+    };
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?
+        .block_on(serve(port, most.into()))
 }
 
-async fn serve(port: u16) -> io::Result<()> {
+async fn serve(port: u16, most: usize) -> io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let (sender, _) = channel(CAPACITY);
     loop {
         let (stream, _) = listener.accept().await?;
-        welcome(stream, sender.clone());
+        welcome(stream, sender.clone(), most);
     }
 }
 
 /// The receiver exists before the client hears that it has joined, so it misses nothing that is said from then on.
-fn welcome(stream: TcpStream, sender: Sender<Bytes>) {
+fn welcome(stream: TcpStream, sender: Sender<Bytes>, most: usize) {
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.into_split();
-    tokio::spawn(write_lines(writer, sender.subscribe()));
+    tokio::spawn(write_lines(writer, sender.subscribe(), most));
     tokio::spawn(read_lines(reader, sender));
 }
 
@@ -55,16 +64,19 @@ async fn read_lines(mut reader: OwnedReadHalf, sender: Sender<Bytes>) {
     }
 }
 
-async fn write_lines(mut writer: OwnedWriteHalf, mut receiver: Receiver<Bytes>) {
+async fn write_lines(mut writer: OwnedWriteHalf, mut receiver: Receiver<Bytes>, most: usize) {
     let mut out = b"joined\n".to_vec();
     while writer.write_all(&out).await.is_ok() {
-        out = Vec::new();
+        drop(std::mem::take(&mut out)); // an idle connection keeps no buffer
         match receiver.recv().await {
-            Ok(line) => out.extend_from_slice(&line),
+            Ok(line) => {
+                out.reserve(line.len() * most.min(1 + receiver.len()));
+                out.extend_from_slice(&line);
+            }
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }
-        while out.len() < WRITE_BYTES {
+        for _ in 1..most {
             match receiver.try_recv() {
                 Ok(line) => out.extend_from_slice(&line),
                 Err(TryRecvError::Lagged(_)) => {}
