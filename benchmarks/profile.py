@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import json
 import pathlib
 import sys
 from collections import Counter
@@ -20,8 +21,9 @@ from .generator import Generator, Load, generator
 from .processes import prepare_driver
 from .programs import BUILD, ROOT, build_program
 from .recorders import RECORDERS, CannotRecordError
+from .report import RESULTS, save_results
 from .servers import Server, fastchat
-from .stacks import Stack, share_by_function, share_by_part
+from .stacks import PARTS, Stack, share_by_function, share_by_part
 
 PLOTS = ROOT / "docs" / "plots"
 _TOP = 25
@@ -199,11 +201,26 @@ def _profile(name: str, options: argparse.Namespace) -> None:
     for fault in filter(None, (load.faults for load in profile.loads)):
         print(f"    {fault}")
     print(format_profile(profile))
+    if options.save:
+        _save(name, title, profile)
     folder: pathlib.Path = PLOTS if options.save else BUILD
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"profile-{name}.svg"
     path.write_text(draw_flame(f"fastchat: {title} ({profile.recorder})", profile.stacks), encoding="utf-8")
     print(f"\nflame graph: {path.relative_to(ROOT)}", flush=True)
+
+
+def _save(name: str, title: str, profile: Profile) -> None:
+    """Adds the case's shares to the table for the documents; other cases stay as they were measured."""
+    saved = RESULTS / "profile.json"
+    cases = json.loads(saved.read_text(encoding="utf-8"))["cases"] if saved.exists() else {}
+    shares = {part: round(share, 4) for part, share in share_by_part(profile.stacks).items()}
+    cases[name] = {"title": title, "recorder": profile.recorder, "shares": shares}
+    lines = ["| load | " + " | ".join(PARTS) + " | seen by |", "|---|" + "--:|" * len(PARTS) + "---|"]
+    for case in (cases[key] for key in CASES if key in cases):
+        cells = [f"{case['shares'][part]:.0%}" for part in PARTS]
+        lines.append(f"| {case['title']} | {' | '.join(cells)} | {case['recorder']} |")
+    save_results("profile", {"cases": cases}, {"profile": "\n".join(lines)})
 
 
 def main() -> int:
@@ -222,8 +239,10 @@ def main() -> int:
     parser.add_argument(
         "--with", dest="recorder", choices=RECORDERS, help="the profiler; default: what suits the case"
     )
-    parser.add_argument("--rate", type=float, default=299.0, help="samples per second")
-    parser.add_argument("--save", action="store_true", help="write to docs/plots instead of build/benchmarks")
+    parser.add_argument("--rate", type=float, default=199.0, help="samples per second")
+    parser.add_argument(
+        "--save", action="store_true", help="write to docs/plots, and the shares for `make report`"
+    )
     options = parser.parse_args()
     if options.quick:
         options.seconds = 2.0
