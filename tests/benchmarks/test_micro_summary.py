@@ -38,6 +38,17 @@ def test_others_are_multiples_of_the_reference() -> None:
     ]
 
 
+def test_of_two_passes_the_better_one_counts() -> None:
+    cells = table(
+        ("fastchat", 10, 3e-6, 10),
+        ("loop of write", 10, 1e-6, 10),
+        ("fastchat", 10, 2e-6, 10),
+        ("loop of write", 10, 4e-6, 10),
+        figure="sweep-one",
+    )
+    assert cells[2:] == [["fastchat", "200 ns"], ["loop of write", "0.5 × · 100 ns"]]  # noqa: RUF001
+
+
 def test_names_in_the_place_of_numbers_are_rows() -> None:
     cells = table(("fastchat", "ping", 64e-6, 64), ("fastchat", "send", 64e-5, 64), figure="kinds")
     assert cells[2:] == [["`ping`", "1 µs", "0.1 ×"], ["`send`", "10 µs", "1.0 ×"]]  # noqa: RUF001
