@@ -23,14 +23,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     # What pytest-benchmark takes by default is a second for each, which is long for two hundred.
-    quick = config.getoption("--quick")
+    quick = config.getoption("--quick", default=False)
     config.option.benchmark_max_time = QUICK_BUDGET_S if quick else BUDGET_S
     config.option.benchmark_min_rounds = 3 if quick else 5
     config.option.benchmark_disable_gc = True
 
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    output_json["quick"] = config.getoption("--quick")
+    output_json["quick"] = config.getoption("--quick", default=False)
     for benchmark in output_json["benchmarks"]:
         benchmark["stats"].pop("data", None)  # every single round: a hundred megabytes that nobody reads
 
