@@ -52,8 +52,9 @@ asan: $(VENV)/.installed-dev ## the compiled modules' tests under the address an
 
 bench: $(VENV)/.installed-dev $(VENV)/.compiled ## the micro-benchmarks: tables, plots; ARGS='--benchmark-compare'
 	@mkdir -p build/benchmarks
-	$(BIN)/python -m pytest -p no:xdist -p no:randomly -q benchmarks/micro --benchmark-autosave --benchmark-sort=min \
-	  --benchmark-columns=min,median,iqr,rounds --benchmark-json=build/benchmarks/micro.json $(ARGS)
+	$(BIN)/python -m pytest -p no:xdist -p no:randomly -q benchmarks/micro --benchmark-autosave --benchmark-disable-gc \
+	  --benchmark-max-time=0.4 --benchmark-sort=min --benchmark-columns=min,median,iqr,rounds \
+	  --benchmark-json=build/benchmarks/micro.json $(ARGS)
 	@$(BIN)/python -m benchmarks.micro.summary build/benchmarks/micro.json
 
 figures: $(VENV)/.installed-dev $(VENV)/.compiled ## measure the figures that the README reports

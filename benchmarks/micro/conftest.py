@@ -14,7 +14,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmarks.micro.connections import PicowsConnections, TcpConnections
 from benchmarks.micro.measure import Measure
 
-BUDGET_S, QUICK_BUDGET_S = 0.4, 0.03
+QUICK_BUDGET_S, QUICK_ROUNDS = 0.03, 3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,11 +22,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # What pytest-benchmark takes by default is a second for each, which is long for two hundred.
-    quick = config.getoption("--quick", default=False)
-    config.option.benchmark_max_time = QUICK_BUDGET_S if quick else BUDGET_S
-    config.option.benchmark_min_rounds = 3 if quick else 5
-    config.option.benchmark_disable_gc = True
+    if config.getoption("--quick", default=False):
+        config.option.benchmark_max_time = QUICK_BUDGET_S
+        config.option.benchmark_min_rounds = QUICK_ROUNDS
 
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
@@ -39,7 +37,7 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
 def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Measure:
     """Measures one point of one figure."""
     option = request.config.option
-    return Measure(benchmark, option.benchmark_max_time, option.benchmark_min_rounds)
+    return Measure(benchmark, float(option.benchmark_max_time), option.benchmark_min_rounds)
 
 
 @pytest.fixture(scope="session")
