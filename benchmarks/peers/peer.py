@@ -67,7 +67,7 @@ def run_server(
         )
     try:
         _wait_for_port(name, process, port)
-        yield Broker(name, process.pid, port)
+        yield Broker(name, process.pid, line_port=port, http_port=port)
     finally:
         for member in read_tree(process.pid):
             with contextlib.suppress(ProcessLookupError):
