@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import platform
+import subprocess
 import sys
 import time
 from typing import Any
@@ -113,6 +114,7 @@ def main() -> int:
     if SERVER_CORE == LOAD_CORE:
         print("Only one core: server and load share it, the curves mean little.", file=sys.stderr)
     prepare_driver()
+    failed = []
     for key in arguments.only or NAMES:
         began = time.monotonic()
         try:
@@ -122,8 +124,14 @@ def main() -> int:
                 _study(key, plan, keep=not arguments.quick)
         except CannotMeasure as reason:
             print(f"    skipped: {reason}")
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            # The others are worth having: an unattended run goes on.
+            print(f"    failed: {error}", file=sys.stderr)
+            failed.append(key)
         print(f"({time.monotonic() - began:.0f} s)\n", flush=True)
-    return 0
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -126,17 +126,24 @@ def readers(port: int, count: int, prefix: str, receive_buffer_bytes: int = 0) -
 
 
 def read_with_pauses(members: Sequence[Reader], seconds: float, pause_s: float, seed: int = 1) -> None:
-    """Each reads all there is, then pauses for an exponentially distributed time, ``pause_s`` on average."""
-    chance = random.Random(seed)
+    """Each reads until nothing has come for a moment, then pauses: exponentially, ``pause_s`` on average."""
+    chance, moment_s = random.Random(seed), 0.01
     now = time.monotonic()
+    ends = now + seconds
     due = [(now + chance.expovariate(1 / pause_s), i) for i in range(len(members))]
     heapq.heapify(due)
-    while due[0][0] < now + seconds:
-        at, i = heapq.heappop(due)
-        time.sleep(max(0.0, at - time.monotonic()))
-        while members[i].read() == _CHUNK_BYTES:
-            pass
-        heapq.heappush(due, (max(at, time.monotonic()) + chance.expovariate(1 / pause_s), i))
+    reading: dict[int, float] = {}  # since when nothing has come, by member
+    while now < ends:
+        while due and due[0][0] <= now:
+            reading[heapq.heappop(due)[1]] = now
+        for i, since in list(reading.items()):
+            if members[i].read():
+                reading[i] = now
+            elif now > since + moment_s:
+                del reading[i]
+                heapq.heappush(due, (now + chance.expovariate(1 / pause_s), i))
+        time.sleep(0.001)
+        now = time.monotonic()
 
 
 def read_steadily(members: Sequence[Reader], seconds: float, bytes_per_s: float) -> list[float]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import select
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from benchmarks.generator import generator
 from benchmarks.processes import prepare_driver
 from benchmarks.servers import Server, fastchat
-from benchmarks.tuning.clients import Reader
+from benchmarks.tuning.clients import Reader, connect, encode, encode_sends, read_until
 from benchmarks.tuning.curve import Curve, Metric, Sample, TuningPlan, Value
 from benchmarks.tuning.namespace import ROUND_TRIP_MS, THERE, far_path, measure_inside, set_sysctl
 
@@ -71,10 +72,13 @@ def _after_silence(value: str) -> Sample:
         reader = Reader(server.line_port, "far", host=THERE)
         reader.join("bench", 0)
         _read_all(reader, _MISSED)
-        time.sleep(_IDLE_S)
-        reader.forget()
-        _fill(server, 2000, "v")
-        return {"seconds": _read_all(reader, 2000)}
+        with contextlib.closing(connect(server.line_port, "near")) as speaker:
+            speaker.sendall(encode(type="join", room="bench"))
+            read_until(speaker, b'"type":"joined"')
+            time.sleep(_IDLE_S)
+            reader.forget()
+            speaker.sendall(encode_sends("bench", "n", 2000))
+            return {"seconds": _read_all(reader, 2000)}
 
 
 def _with_backlog(value: str) -> Sample:
