@@ -27,6 +27,9 @@ ROUND_TRIP_MS = 100
 HERE, THERE = "10.9.0.1", "10.9.0.2"
 """What connects to THERE reaches HERE, a round trip away."""
 
+_TIMEOUT_S = 90.0
+# A namespace of processes too: whatever happens, nothing that was started in it outlives it.
+_UNSHARE = ("unshare", "-rn", "--pid", "--fork", "--kill-child", "--mount-proc")
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x1, 0x1000
 
 
@@ -40,10 +43,10 @@ def measure_inside(module: str, setting: str, values: Sequence[Value]) -> Iterat
             raise CannotMeasure(f"`{program}` is missing; install {package}")
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         raise CannotMeasure("/dev/net/tun cannot be opened; load the kernel's module tun")
-    if subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode:
-        raise CannotMeasure("this user may have no network namespace (unshare -rn); run it as root")
-    inside = ["unshare", "-rn", sys.executable, "-m", module, setting, *map(str, values)]
-    done = subprocess.run(inside, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    if subprocess.run([*_UNSHARE, "true"], capture_output=True).returncode:
+        raise CannotMeasure(f"this user may have no namespaces ({' '.join(_UNSHARE)}); run it as root")
+    inside = [*_UNSHARE, sys.executable, "-m", module, setting, *map(str, values)]
+    done = subprocess.run(inside, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=_TIMEOUT_S)
     yield from zip(values, map(json.loads, done.stdout.splitlines()), strict=True)
 
 
