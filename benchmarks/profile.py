@@ -153,6 +153,9 @@ CASES = {
     "resume": Case("{n:,} come back, 100 messages behind", 5000, "line", _PYTHON, _prepare_resume),
 }
 
+DOCUMENTED = ("one", "window", "ingest", "herd")
+"""Those that docs/profiling.md shows."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
@@ -250,7 +253,7 @@ def main() -> int:
     prepare_driver()
     BUILD.mkdir(parents=True, exist_ok=True)
     try:
-        for name in options.case or ["one"]:
+        for name in options.case or (DOCUMENTED if options.save else ["one"]):
             _profile(name, options)
     except CannotRecordError:
         return 1
