@@ -24,7 +24,7 @@ from benchmarks.tuning.namespace import ROUND_TRIP_MS, THERE, far_path, measure_
 _MISSED = 30_000
 _TIMEOUT_S = 30.0
 _DEEP_RING = 'rooms.classes=[{"pattern":"*","ring_bytes":67108864}]'
-_CONNECTIONS = 1000
+_CONNECTIONS = 300
 _IDLE_S = 1.5
 _KIB = 1 << 10
 
@@ -170,7 +170,7 @@ BACKLOG = Curve(
     "net.core.somaxconn",
     f"{_CONNECTIONS:,} connections in the same moment",
     "",
-    (64, 128, 256, 512, 1024, 4096),
+    (64, 128, 192, 256, 4096),
     4096,
     (Metric("seconds", f"until {_CONNECTIONS:,} have joined", "s"),),
     functools.partial(_round, "net.core.somaxconn"),
