@@ -25,7 +25,7 @@ _MISSED = 30_000
 _TIMEOUT_S = 30.0
 _DEEP_RING = 'rooms.classes=[{"pattern":"*","ring_bytes":67108864}]'
 _CONNECTIONS = 300
-_IDLE_S = 1.5
+_IDLE_S = 5.0
 _KIB = 1 << 10
 
 
