@@ -8,7 +8,7 @@ import json
 import pathlib
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.brokers import Broker, data_folder, nats_program
 from benchmarks.programs import BUILD
@@ -23,6 +23,13 @@ def _program(name: str) -> str:
     return shutil.which(name) or shutil.which(name, path="/usr/sbin") or name
 
 
+def _number(version: Callable[[], str]) -> Callable[[], str]:
+    """A program's line about itself, without its name."""
+    return lambda: next(
+        (word.lstrip("v") for word in version().split() if word.lstrip("v")[:1].isdigit()), "unknown"
+    )
+
+
 # ---- NATS ----
 
 
@@ -31,7 +38,7 @@ def _nats_missing() -> str | None:
 
 
 def _nats_version() -> str:
-    return program_version(str(nats_program()), "--version")()
+    return _number(program_version(str(nats_program()), "--version"))()
 
 
 def _nats() -> contextlib.AbstractContextManager[Broker]:
@@ -88,7 +95,7 @@ def _node_missing() -> str | None:
 
 def _node_version() -> str:
     package = json.loads((_NODE_PACKAGE / "package.json").read_text())["version"]
-    return f"ws {package} on Node {program_version('node', '--version')()}"
+    return f"{package}, Node {_number(program_version('node', '--version'))()}"
 
 
 def _node_ws() -> contextlib.AbstractContextManager[Broker]:
@@ -124,7 +131,8 @@ def _tokio_missing() -> str | None:
 
 def _tokio_version() -> str:
     lock = (_TOKIO / "Cargo.lock").read_text().partition('name = "tokio"\nversion = "')[2]
-    return f"tokio {lock.partition(chr(34))[0]}, {program_version('rustc', '--version')()}"
+    compiler = _number(program_version("rustc", "--version"))()
+    return f"{lock.partition(chr(34))[0]}, rustc {compiler}"
 
 
 def _tokio_broadcast() -> contextlib.AbstractContextManager[Broker]:
@@ -168,7 +176,7 @@ NATIVE: tuple[Peer, ...] = (
         language="C",
         settings="QoS 0, no persistence, no limit on queued messages, TCP_NODELAY, no $SYS",
         windows=(1, 4, 16, 64),
-        version=program_version(_program("mosquitto"), "-h"),
+        version=_number(program_version(_program("mosquitto"), "-h")),
         missing=missing_program(_program("mosquitto"), "apt-get install mosquitto"),
         start=_mosquitto,
     ),
@@ -178,7 +186,7 @@ NATIVE: tuple[Peer, ...] = (
         language="C++",
         settings="no flood control, no lookups, send queues of 256 MB, network buffer 64 KB, channel +u",
         windows=(16, 64, 256),
-        version=program_version(_program("inspircd"), "--version"),
+        version=lambda: program_version(_program("inspircd"), "--version")().removeprefix("InspIRCd-"),
         missing=missing_program(_program("inspircd"), "apt-get install inspircd"),
         start=_inspircd,
     ),
