@@ -10,8 +10,8 @@ from .phases import Phase, run_paced, run_window
 from .plan import PeersPlan
 
 _WORSE = 0.7
-"""A window that reaches only so much of the best one's rate is past the peak: larger ones are not tried."""
-_DRAIN_S = 1.0
+"""Two windows that reach only so much of the best one's rate are past the peak: larger ones are not tried."""
+_DRAIN_S = 2.0
 """Nor is a window used that the server would be busy with for longer than this, at the rate seen before."""
 
 
@@ -49,7 +49,8 @@ def is_worth_trying(plan: PeersPlan, rates: dict[int, float], window: int) -> bo
     if not rates:
         return True
     best = max(rates.values())
-    return rates[max(rates)] >= _WORSE * best and _drain_s(plan, window, plan.trial_members, best) <= _DRAIN_S
+    past_peak = len(rates) > 2 and all(rates[last] < _WORSE * best for last in sorted(rates)[-2:])
+    return not past_peak and _drain_s(plan, window, plan.trial_members, best) <= _DRAIN_S
 
 
 def best_windows(plan: PeersPlan, rates: dict[int, float], members: int) -> list[int]:

@@ -85,7 +85,10 @@ class Ranking:
 
 
 def claimed_rankings(run: Measurements) -> list[Ranking]:
-    """Every pair of peers whose medians differ by CLAIMED_RATIO or more. What lost messages is not ranked."""
+    """Every pair of peers whose medians differ by CLAIMED_RATIO or more, and whose rounds don't overlap.
+
+    What lost messages is not ranked.
+    """
     rankings = []
     for case in run.cases():
         for value, higher in HIGHER_IS_BETTER.items():
@@ -93,7 +96,7 @@ def claimed_rankings(run: Measurements) -> list[Ranking]:
             for better, above in medians.items():
                 for worse, below in medians.items():
                     ratio = _ahead(above, below, higher)
-                    if ratio >= CLAIMED_RATIO:
+                    if ratio >= CLAIMED_RATIO and _apart(run, case, value, better, worse):
                         rankings.append(Ranking(case, value, better, worse, ratio))
     return rankings
 
@@ -126,6 +129,12 @@ def disagreements(run: Measurements, other: Measurements) -> list[tuple[Ranking,
 def _medians(run: Measurements, case: str, value: str) -> dict[str, float]:
     medians = ((peer, run.median(case, peer, value)) for peer in run.peers() if not run.faults(case, peer))
     return {peer: median for peer, median in medians if median is not None}
+
+
+def _apart(run: Measurements, case: str, value: str, better: str, worse: str) -> bool:
+    """Whether the worst round of one peer is still better than the best one of the other."""
+    above, below = run.values(case, better, value), run.values(case, worse, value)
+    return min(above) > max(below) if HIGHER_IS_BETTER[value] else max(above) < min(below)
 
 
 def _ahead(above: float, below: float, higher: bool) -> float:

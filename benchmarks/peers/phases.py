@@ -22,6 +22,7 @@ from .syscalls import SystemCalls, count_sends
 
 _OPENING_S = 40.0
 _CALIBRATING_MESSAGES = 20
+_WARM_UP_WINDOW = 4
 _added_bytes: dict[str, float] = {}
 _runs = itertools.count(1)
 
@@ -113,7 +114,7 @@ def run_window(
     options |= {"seconds": seconds, "grace": plan.grace_seconds}
     limit_s = _OPENING_S + 2 * (seconds + plan.grace_seconds)
     with time_limit(server, limit_s), generator(server, peer.dialect, mode, **options) as load:
-        load.run(plan.senders * window or 5)  # a warm-up
+        load.run(plan.senders * min(window, _WARM_UP_WINDOW) or 5)
         return measured(server, load.run, count_calls=count_calls)
 
 

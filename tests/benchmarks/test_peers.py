@@ -115,8 +115,15 @@ def run_of(case: str, value: str, **rounds: list[float]) -> Measurements:
 
 
 def test_only_a_clear_lead_of_medians_is_claimed() -> None:
-    run = run_of("one-1000", "deliveries_per_cpu_s", a=[100, 310, 320], b=[200, 210, 220], c=[150, 160, 900])
+    run = run_of("one-1000", "deliveries_per_cpu_s", a=[290, 310, 320], b=[200, 210, 220], c=[150, 160, 170])
     assert [(found.better, found.worse) for found in claimed_rankings(run)] == [("a", "c")]
+
+
+def test_nothing_is_claimed_where_rounds_overlap() -> None:
+    run = run_of("one-1000", "deliveries_per_cpu_s", a=[180, 510, 520], b=[200, 210, 220])
+    assert claimed_rankings(run) == []
+    delays = run_of("delay-100", "p99_ms", a=[3.0, 4.0, 40.0], b=[20.0, 30.0, 50.0])
+    assert claimed_rankings(delays) == []
 
 
 def test_less_is_better_of_delays() -> None:
@@ -203,7 +210,8 @@ def test_windows_are_tried_up_to_the_peak() -> None:
     plan = dataclasses.replace(FULL, senders=10, trial_members=1000)
     assert fan_out.is_worth_trying(plan, {}, 64)
     assert fan_out.is_worth_trying(plan, {1: 1e6, 4: 3e6}, 16)
-    assert not fan_out.is_worth_trying(plan, {1: 1e6, 4: 3e6, 16: 2e5}, 64), "past the peak"
+    assert fan_out.is_worth_trying(plan, {1: 1e6, 4: 3e6, 8: 1e6}, 16), "one may be a bad moment"
+    assert not fan_out.is_worth_trying(plan, {1: 1e6, 4: 3e6, 8: 1e6, 16: 2e5}, 64), "past the peak"
     assert not fan_out.is_worth_trying(plan, {1: 1e5}, 64), "it would be busy for six seconds"
 
 
