@@ -41,6 +41,8 @@ class ChatUser(User):
     def act(self) -> None:
         if self.refused:
             raise StopUser
+        if self.part.wait_s() > 0:
+            return  # Locust acts before it waits: everyone would say something at the start
         try:
             self.part.act()
         except Refused:
