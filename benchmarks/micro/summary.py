@@ -163,7 +163,7 @@ def describe_machine(run: dict[str, Any]) -> dict[str, Any]:
         "cpu": machine["cpu"].get("brand_raw", machine.get("processor", "")),
         "cores": machine["cpu"].get("count"),
         "python": machine["python_version"],
-        "system": f"{machine['system']} {machine['release']}",
+        "system": f"{machine['system']} {machine['release'].split('-')[0]}",
         "measured": run["datetime"][:10],
     }
 
