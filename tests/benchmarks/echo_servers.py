@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -45,42 +45,120 @@ class Room:
         self._members.append(asyncio.Queue())
         return self._members[-1]
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: bytes, *, beside: asyncio.Queue[bytes] | None = None) -> None:
         self._sent.append(message)
         faulty = self._fault(self._sent)
         for wrong in faulty[self._first_got :]:
             self._members[0].put_nowait(wrong)
         self._first_got = len(faulty)
         for member in self._members[1:]:
-            member.put_nowait(message)
+            if member is not beside:
+                member.put_nowait(message)
+
+
+Listen = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Room, asyncio.Queue[bytes]], Awaitable[None]]
+"""Serves what one member says, until the connection ends."""
 
 
 @contextlib.asynccontextmanager
-async def line_server(fault: Fault) -> AsyncIterator[int]:
-    """Yields its port. Whoever has joined is told so in a first line."""
+async def _stream_server(
+    fault: Fault, listen: Listen, encode: Callable[[bytes], bytes]
+) -> AsyncIterator[int]:
     room = Room(fault)
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve_member(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.current_task())  # type: ignore[arg-type]
         queue = room.enter()
-        sending = asyncio.create_task(send_lines(queue, writer))
-        with contextlib.suppress(ConnectionError):
-            async for line in reader:
-                room.send(line)
+        sending = asyncio.create_task(send_messages(queue, writer))
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await listen(reader, writer, room, queue)
         sending.cancel()
         writer.close()
 
-    async def send_lines(queue: asyncio.Queue[bytes], writer: asyncio.StreamWriter) -> None:
-        writer.write(b"joined\n")
+    async def send_messages(queue: asyncio.Queue[bytes], writer: asyncio.StreamWriter) -> None:
         while True:
-            writer.write(await queue.get())
+            writer.write(encode(await queue.get()))
 
     server = await asyncio.start_server(serve_member, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
         server.close()
         await asyncio.gather(*tasks)
+
+
+def line_server(fault: Fault) -> contextlib.AbstractAsyncContextManager[int]:
+    """Yields its port. Whoever has joined is told so in a first line."""
+
+    async def listen(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, room: Room, _: asyncio.Queue[bytes]
+    ) -> None:
+        writer.write(b"joined\n")
+        async for line in reader:
+            room.send(line)
+
+    return _stream_server(fault, listen, lambda message: message)
+
+
+def irc_server(fault: Fault) -> contextlib.AbstractAsyncContextManager[int]:
+    """Yields its port. Senders don't get their own messages; everyone has to answer a PING to be welcome."""
+
+    async def listen(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, room: Room, queue: asyncio.Queue[bytes]
+    ) -> None:
+        async for line in reader:
+            command, _, rest = line.rstrip().partition(b" ")
+            if command == b"USER":
+                writer.write(b"PING :are you there\r\n")
+            elif line == b"PONG :are you there\r\n":
+                writer.write(b":test 001 u :Welcome\r\n:test 422 u :No message of the day\r\n")
+            elif command == b"JOIN":
+                writer.write(b":u!u@test JOIN :#bench\r\n:test 366 u #bench :End of names\r\n")
+            elif command == b"PRIVMSG":
+                room.send(rest.partition(b":")[2], beside=queue)
+            elif command == b"PING":
+                writer.write(b":test PONG test " + rest + b"\r\n")
+
+    return _stream_server(fault, listen, lambda message: b":u!u@test PRIVMSG #bench :" + message + b"\r\n")
+
+
+def nats_server(fault: Fault) -> contextlib.AbstractAsyncContextManager[int]:
+    """Yields its port."""
+
+    async def listen(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, room: Room, _: asyncio.Queue[bytes]
+    ) -> None:
+        writer.write(b"INFO {}\r\n")
+        async for line in reader:
+            if line.startswith(b"PUB "):
+                room.send((await reader.readexactly(int(line.split()[-1]) + 2))[:-2])
+            elif line == b"PING\r\n":
+                writer.write(b"PONG\r\n")
+
+    return _stream_server(
+        fault, listen, lambda message: b"MSG bench 2 %d\r\n%b\r\n" % (len(message), message)
+    )
+
+
+def mqtt_server(fault: Fault) -> contextlib.AbstractAsyncContextManager[int]:
+    """Yields its port."""
+
+    async def listen(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, room: Room, _: asyncio.Queue[bytes]
+    ) -> None:
+        while True:
+            kind, size = await reader.readexactly(2)  # lengths below 128 are one byte
+            body = await reader.readexactly(size)
+            if kind == 0x10:
+                writer.write(b"\x20\x02\x00\x00")
+            elif kind == 0x82:
+                writer.write(b"\x90\x03" + body[:2] + b"\x00")
+            else:
+                room.send(body[2 + int.from_bytes(body[:2], "big") :])
+
+    return _stream_server(
+        fault, listen, lambda message: bytes((0x30, len(message) + 7)) + b"\0\5bench" + message
+    )
 
 
 @contextlib.asynccontextmanager

@@ -11,7 +11,10 @@ import pytest
 from benchmarks.programs import build_program
 from tests.benchmarks.echo_servers import (
     Fault,
+    irc_server,
     line_server,
+    mqtt_server,
+    nats_server,
     nothing_wrong,
     one_changed,
     one_lost,
@@ -23,9 +26,21 @@ from tests.benchmarks.echo_servers import (
 SUBSCRIBERS, SENDERS, MESSAGES = 5, 3, 40
 
 Start = Callable[[Fault], contextlib.AbstractAsyncContextManager[int]]
-ECHOES = pytest.mark.parametrize(
-    ("dialect", "start"), [("echo-line", line_server), ("echo-ws", websocket_server)]
-)
+SERVERS: dict[str, Start] = {
+    "echo-line": line_server,
+    "echo-ws": websocket_server,
+    "nats-core": nats_server,
+    "mqtt": mqtt_server,
+    "irc": irc_server,
+}
+ADDED_BYTES = {
+    "echo-line": len("\n"),
+    "echo-ws": 2,
+    "nats-core": len("MSG bench 2 64\r\n\r\n"),
+    "mqtt": 4 + len("bench"),
+    "irc": len(":u!u@test PRIVMSG #bench :\r\n"),
+}
+ECHOES = pytest.mark.parametrize("dialect", SERVERS)
 
 
 async def load(port: int, dialect: str, mode: str, *options: str) -> dict[str, Any]:
@@ -85,16 +100,17 @@ async def test_it_counts_what_the_floor_delivers(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["one", "window", "paced"])
 @ECHOES
-async def test_it_counts_what_an_echo_server_delivers(dialect: str, start: Start, mode: str) -> None:
-    async with start(nothing_wrong) as port:
+async def test_it_counts_what_an_echo_server_delivers(dialect: str, mode: str) -> None:
+    async with SERVERS[dialect](nothing_wrong) as port:
         result = await load(port, dialect, mode, "--rate", "1000", "--text-bytes", "64")
     senders = 1 if mode == "one" else SENDERS
     assert faults(result) == {}
     assert (result["sent"], result["acked"]) == (MESSAGES, MESSAGES)
     assert result["deliveries"] == MESSAGES * SUBSCRIBERS == result["delays_us"]["count"]
     # Their own copies are waited for, the other senders' are not.
-    assert MESSAGES <= result["sender_deliveries"] <= MESSAGES * senders
-    assert result["bytes"] == MESSAGES * SUBSCRIBERS * (65 if dialect == "echo-line" else 66)
+    own = 0 if dialect == "irc" else 1
+    assert MESSAGES * own <= result["sender_deliveries"] <= MESSAGES * (senders - 1 + own)
+    assert result["bytes"] == MESSAGES * SUBSCRIBERS * (64 + ADDED_BYTES[dialect])
 
 
 @pytest.mark.parametrize(
@@ -107,10 +123,8 @@ async def test_it_counts_what_an_echo_server_delivers(dialect: str, start: Start
     ],
 )
 @ECHOES
-async def test_it_sees_what_a_server_gets_wrong(
-    dialect: str, start: Start, fault: Fault, seen: dict[str, int]
-) -> None:
-    async with start(fault) as port:
+async def test_it_sees_what_a_server_gets_wrong(dialect: str, fault: Fault, seen: dict[str, int]) -> None:
+    async with SERVERS[dialect](fault) as port:
         # One sender, so that the messages that change places are of the same one.
         result = await load(port, dialect, "window", "--senders", "1")
     assert faults(result) == seen
