@@ -30,7 +30,7 @@ from locust.env import Environment
 
 HUB_LAG_INTERVAL_S = 0.02
 HUB_LAG_WARNING_MS = 50.0
-"""Above this p99 the figures say more about the load generator than about the server."""
+"""Above this p95 the figures say more about the load generator than about the server."""
 
 
 class Failure(Exception):

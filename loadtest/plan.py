@@ -14,8 +14,8 @@ from .defaults import Defaults
 from .figures import Figures
 from .popularity import Zipf
 
-_TIMED_PER_S = 1000
-"""So many deliveries a process times per second; Locust takes some 10 µs for each."""
+_TIMED_PER_S = 2000
+"""So many deliveries a process times per second; Locust takes some 3 µs for each."""
 
 
 @dataclasses.dataclass

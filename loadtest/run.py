@@ -173,10 +173,10 @@ class Run:
 
 def warn_of_lag(lines: list[Line]) -> None:
     for line in lines:
-        lag_ms = line.percentiles_ms.get("p99", 0.0)
+        lag_ms = line.percentiles_ms.get("p95", 0.0)
         if line.name == "hub lag" and lag_ms > HUB_LAG_WARNING_MS:
             print(
-                f"warning: the load generator was {lag_ms:.0f} ms late at p99: its delays are in here. "
+                f"warning: the load generator was {lag_ms:.0f} ms late at p95: its delays are in here. "
                 "Use more --processes, or fewer users."
             )
 
