@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from benchmarks.servers import Server
 
 from .measurement import Measurement, Measurements
@@ -23,13 +25,19 @@ class Windows:
         self._rates: dict[str, dict[int, float]] = {}
 
     def best(self, peer: Peer, server: Server, members: int, results: Measurements) -> list[int]:
-        """The best two, the very best first. Each is tried once in a run, with `plan.trial_members`.
+        """The best one; with `plan.trial_members` the best `plan.best_windows`, the very best first.
 
-        A window that loses messages does not count. Two, since some peers are of two minds near their peak.
+        All are tried once in a run. A window that loses messages does not count.
         """
         if peer.name not in self._rates:
             self._rates[peer.name] = self._try(peer, server, results)
-        return best_windows(self._plan, self._rates[peer.name], members) or [min(peer.windows)]
+        count = self._plan.best_windows if members == self._plan.trial_members else 1
+        return best_windows(self._plan, self._rates[peer.name], members)[:count] or [min(peer.windows)]
+
+    def learn(self, peer: Peer, window: int, phase: Phase) -> None:
+        """Correct what the first try has shown: some peers are of two minds near their peak."""
+        rates = self._rates[peer.name]
+        rates[window] = 0.0 if phase.fault else (rates.get(window, phase.per_cpu_s) + phase.per_cpu_s) / 2
 
     def _try(self, peer: Peer, server: Server, results: Measurements) -> dict[int, float]:
         plan, members, rates = self._plan, self._plan.trial_members, dict[int, float]()
@@ -54,14 +62,14 @@ def is_worth_trying(plan: PeersPlan, rates: dict[int, float], window: int) -> bo
 
 
 def best_windows(plan: PeersPlan, rates: dict[int, float], members: int) -> list[int]:
-    """Those that reached the best rates, of those that so many members are not too much for."""
+    """Those that so many members are not too much for, from the best rate to the worst."""
     usable = [window for window, rate in rates.items() if _drain_s(plan, window, members, rate) <= _DRAIN_S]
-    return sorted(usable, key=rates.__getitem__, reverse=True)[: plan.best_windows]
+    return sorted(usable, key=rates.__getitem__, reverse=True)
 
 
 def _drain_s(plan: PeersPlan, window: int, members: int, rate: float) -> float:
     """How long all that is outstanding takes at this rate."""
-    return plan.senders * window * members / rate
+    return plan.senders * window * members / rate if rate > 0 else math.inf
 
 
 def measure_fan_out(
@@ -76,6 +84,9 @@ def measure_fan_out(
                 window: run_window(peer, server, plan, members, window, seconds=plan.seconds)
                 for window in windows.best(peer, server, members, results)
             }
+        if members == plan.trial_members:
+            for window, phase in saturated.items():
+                windows.learn(peer, window, phase)
         window = max(saturated, key=lambda window: (not saturated[window].fault, saturated[window].per_cpu_s))
         _report(results, f"saturated-{members}", peer, round_number, saturated[window], {"window": window})
 

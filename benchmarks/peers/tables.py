@@ -69,7 +69,7 @@ def fan_out_table(run: Measurements, peers: Iterable[str], members: int) -> str:
                 _spread(run, one, peer, rate),
                 _median(run, saturated, peer, rate),
                 _spread(run, saturated, peer, rate),
-                _one(run, saturated, peer, "window"),
+                ", ".join(f"{n:.0f}" for n in sorted(set(run.values(saturated, peer, "window")))) or _ABSENT,
                 " / ".join(calls),
                 _one(run, saturated, peer, "event_bytes", "{:.0f}".format),
             )

@@ -215,9 +215,9 @@ def test_windows_are_tried_up_to_the_peak() -> None:
     assert not fan_out.is_worth_trying(plan, {1: 1e5}, 64), "it would be busy for six seconds"
 
 
-def test_the_best_two_windows_are_those_that_do_not_take_too_long() -> None:
-    rates = {1: 1e5, 4: 3e5, 16: 2e5}
-    assert fan_out.best_windows(FULL, rates, 1000) == [4, 16]
+def test_windows_that_take_too_long_are_not_used() -> None:
+    rates = {1: 1e5, 4: 3e5, 16: 2e5, 64: 0.0}
+    assert fan_out.best_windows(FULL, rates, 1000) == [4, 16, 1]
     assert fan_out.best_windows(FULL, rates, 5000) == [4, 1]
     assert fan_out.best_windows(FULL, {16: 1e5}, 5000) == []
 
