@@ -14,6 +14,7 @@ from fastchat.dialects import Dialect, TextDialect
 from fastchat.messages import Code, Reply, WireError, bye, dumps
 from fastchat.protocols.stream import Stream
 from fastchat.session import Session, State
+from fastchat.store import Stored
 
 NEWCOMERS_COMMANDS = 3
 """What one line of a person who has not been welcomed comes to at most: hello, join and what it says."""
@@ -68,15 +69,16 @@ class Connection:
         """Carries out what one message or line says; text and binary messages count the same."""
         if self._ending:
             return
-        now = self._chat.clock()
+        chat, session = self._chat, self.session
+        now = chat.clock()
         try:
             commands = self._dialect.parse(payload)
             if not commands:
-                self.session.spend(now)
+                session.spend(now)
             for command in commands:
-                self.session.receive(command, now, self._chat.wall_ms())
+                session.receive(command, now, chat.wall_ms())
         except WireError as error:
-            self.session.reject(error, now)
+            session.reject(error, now)
         self._pause_if_needed(now)
 
     def on_settled(self) -> None:
@@ -125,6 +127,11 @@ class Connection:
     def reply(self, reply: Reply) -> None:
         """Sends a reply to this client, before any later event."""
         if data := self._dialect.encode(reply):
+            self.writer.write(data)
+
+    def reply_sent(self, room: str, stored: Stored, event_id: str | None, ref: str | int | None) -> None:
+        """Sends ``sent``, which most replies are."""
+        if data := self._dialect.encode_sent(room, stored, event_id, ref):
             self.writer.write(data)
 
     # Pacing
@@ -238,7 +245,7 @@ class LineConnection(Connection):
         """As ``Connection.on_message``, after the first line has told what is spoken."""
         if self._undecided:
             self._decide(payload)
-        super().on_message(payload, text)
+        Connection.on_message(self, payload, text)  # super() would make an object for every line
 
     def _decide(self, first_line: bytes) -> None:
         self._undecided = False

@@ -109,6 +109,10 @@ def _run_locust(command: list[str], server: OwnServer | None, restart_signal: st
         return process.wait()
     except KeyboardInterrupt:
         return process.wait()  # it has got the same signal
+    except DidNotStart:
+        process.terminate()
+        process.wait()
+        raise
 
 
 @contextlib.contextmanager
