@@ -158,7 +158,7 @@ static void put_joins(struct connection *connection) {
                  connection->index % options.rooms);
         if (i > 0) snprintf(room, sizeof room, "%s.%d", options.room, i);
         char *out = connection_reserve(connection, dialect_room(0));
-        size_t size = options.mode == MODE_HERD
+        size_t size = options.mode == MODE_HERD && !dialect_joins_silently(options.dialect)
                           ? encode_return(options.dialect, out, room, options.after)
                           : encode_join(options.dialect, out, room, options.receive);
         connection_commit(connection, size);
