@@ -4,6 +4,8 @@ A room is a log (``store``), its newest part in memory (``Channel``), and its me
 clock and a ``call_later``; it never looks for them itself.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -57,7 +59,7 @@ class Room:
         "name",
     )
 
-    def __init__(self, hub: "Hub", log: RoomLog) -> None:
+    def __init__(self, hub: Hub, log: RoomLog) -> None:
         self._hub = hub
         self.name = log.room
         self.log = log

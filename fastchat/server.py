@@ -170,7 +170,10 @@ class Server:
 
     def room_class(self, room: str) -> RoomClass | None:
         """The first class whose pattern matches the room's name."""
-        return next((kind for kind in self.settings.rooms.classes if fnmatchcase(room, kind.pattern)), None)
+        for kind in self.settings.rooms.classes:
+            if fnmatchcase(room, kind.pattern):
+                return kind
+        return None
 
     def disconnects_slow_readers(self, rooms: Iterable[str]) -> bool:
         """Whether who is in these rooms and stays stuck has to go.

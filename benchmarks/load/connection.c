@@ -156,7 +156,7 @@ static void put_joins(struct connection *connection) {
     for (int i = 0; i < options.joins; i++) {
         snprintf(room, sizeof room, i > 0 ? "%s.%d" : "%s", i > 0 ? options.room : connection->room, i);
         char *out = connection_reserve(connection, dialect_room(0));
-        size_t size = options.mode == MODE_HERD
+        size_t size = options.mode == MODE_HERD && !dialect_joins_silently(options.dialect)
                           ? encode_return(options.dialect, out, room, options.after)
                           : encode_join(options.dialect, out, room, options.receive);
         connection_commit(connection, size);

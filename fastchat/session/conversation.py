@@ -1,5 +1,7 @@
 """What commands need of their session: who it is, where it is, and how it answers. Pure."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Commands that tell who one is and where: hello, join, leave. Pure: no sockets, clock or await."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from functools import partial
 

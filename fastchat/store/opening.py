@@ -1,5 +1,7 @@
 """Which store an operator's URL names, and which rooms are kept elsewhere."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -100,10 +102,10 @@ class MixedStore:
     ) -> None:
         """Asks each store for its own rooms: what one has alone need not wait for the other."""
         memory = [room for room in rooms if self._in_memory(room)]
-        durable = [room for room in rooms if not self._in_memory(room)]
-        if not (memory and durable):
+        if len(memory) in (0, len(rooms)):
             ask(self._memory if memory else self._durable, rooms, done)
             return
+        durable = [room for room in rooms if room not in memory]
 
         def on_durable(one: Any) -> None:
             if isinstance(one, WireError):

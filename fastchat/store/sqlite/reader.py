@@ -5,7 +5,7 @@ The JSON of events holds no raw line break, so that a page is text with one even
 """
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,6 @@ _PAGE = f"""
 _OLDEST = _PAGE.format(order="ASC")
 _NEWEST = _PAGE.format(order="DESC")
 _PAGE_MAX = PAGE_BYTES // 64  # messages, of which none is smaller than that
-
-_MARKS = """
-    SELECT json_group_object(name, seq) FROM rooms JOIN marks ON room_id = rooms.id
-    WHERE user = ? AND name IN (SELECT value FROM json_each(?))
-"""
 
 # Bodies are looked up for those alone that are wanted.
 _SEARCH = f"""
@@ -144,12 +139,6 @@ def fit(bodies: Sequence[bytes], *, newest: bool) -> Sequence[bytes]:
         if count and size > PAGE_BYTES:
             return bodies[-count:] if newest else bodies[:count]
     return bodies
-
-
-def read_marks(connection: sqlite3.Connection, user: str, rooms: Sequence[str]) -> Mapping[str, int]:
-    """How far the user has read each of the rooms."""
-    (marks,) = connection.execute(_MARKS, (user, orjson.dumps(rooms).decode())).fetchone()
-    return dict(orjson.loads(marks))
 
 
 def search(

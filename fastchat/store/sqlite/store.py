@@ -1,5 +1,7 @@
 """The SQLite store: one file; a thread that writes, one that reads, and one that searches."""
 
+from __future__ import annotations
+
 import fcntl
 import os
 import sqlite3
@@ -15,6 +17,7 @@ from fastchat.messages import WireError
 from fastchat.store.interface import Block, Draft, Page, Retention, RoomLog, Stored
 from fastchat.store.sqlite import reader
 from fastchat.store.sqlite.batch import RoomState
+from fastchat.store.sqlite.marks import MarkReader
 from fastchat.store.sqlite.schema import Durability, StoreError
 from fastchat.store.sqlite.upkeep import Indexing, Upkeep
 from fastchat.store.sqlite.writer import Append, Job, Writer
@@ -27,7 +30,7 @@ class SqliteLog:
 
     durable = True
 
-    def __init__(self, store: "SqliteStore", state: RoomState) -> None:
+    def __init__(self, store: SqliteStore, state: RoomState) -> None:
         self._store = store
         self.state = state
         self.room = state.name
@@ -93,6 +96,7 @@ class SqliteStore:
             os.close(self._lock)
             raise
         self.reader = reader.Reader(path, deliver, "reader")
+        self._marks = MarkReader(self.reader)
         # A search may take long: those who read must not wait for it.
         self.searcher = reader.Reader(path, deliver, "searcher")
 
@@ -137,7 +141,7 @@ class SqliteStore:
     def marks(
         self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]
     ) -> None:
-        """Reads in the reader's thread."""
+        """Reads in the reader's thread, for all who ask meanwhile."""
         fresh = {room: seq for room in rooms if (seq := self._unsaved.get((user, room))) is not None}
 
         def on_read(saved: Mapping[str, int] | WireError) -> None:
@@ -146,7 +150,7 @@ class SqliteStore:
             else:
                 done({**saved, **{room: max(seq, saved.get(room, 0)) for room, seq in fresh.items()}})
 
-        self.reader.submit(partial(reader.read_marks, user=user, rooms=rooms), on_read)
+        self._marks.ask(user, rooms, on_read if fresh else done)
 
     # Search
 
