@@ -29,6 +29,7 @@ from benchmarks.tuning.curve import (
     short,
     table,
 )
+from benchmarks.tuning.observe import congestion_control
 
 CURVES: dict[str, Curve] = {
     curve.key: curve for module in (slow_readers, far, rooms, floods, durability) for curve in module.CURVES
@@ -77,7 +78,7 @@ def save(key: str, measured: dict[str, Any], tables: dict[str, str]) -> None:
     """Puts it into the results, beside what was measured before."""
     path = RESULTS / "tuning.json"
     saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    about = {"kernel": platform.release(), "python": platform.python_version()}
+    about = {"kernel": platform.release(), "python": platform.python_version(), "tcp": congestion_control()}
     all_measured = saved.get("measured", {}) | {key: about | measured}
     ordered = {name: all_measured[name] for name in NAMES if name in all_measured}
     save_results("tuning", {"measured": ordered}, saved.get("tables", {}) | tables)

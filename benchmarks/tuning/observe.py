@@ -38,3 +38,8 @@ def huge_pages_mode() -> str:
         words = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text().split()
         return next(word.strip("[]") for word in words if word.startswith("["))
     return ""
+
+
+def congestion_control() -> str:
+    """The kernel's way to find out how much a path takes: `cubic`, `bbr`."""
+    return pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
