@@ -32,13 +32,14 @@ FULL = PeersPlan()
 QUICK = PeersPlan(
     rounds=1,
     seconds=0.5,
-    trial_seconds=0.15,
+    trial_seconds=0.1,
     grace_seconds=2.0,
     members=(1000,),
     best_windows=1,
     delay_rates=(100,),
-    delay_seconds=1.0,
-    idle_connections=2000,
+    delay_seconds=0.8,
+    idle_connections=1000,
     stuck_bytes=4_000_000,
+    idle_warm_up=100,
     stuck_seconds=1.5,
 )
