@@ -104,7 +104,9 @@ class Run:
         if not isinstance(runner, MasterRunner):
             self.watchers.spawn(self.figures.watch_hub)
         if not self.is_worker:
-            self.timeline = Timeline(environment.stats, options.run_time or 60)
+            # Workers report every three seconds; in between a master would see nothing.
+            least_s = 3.0 if isinstance(runner, MasterRunner) else 1.0
+            self.timeline = Timeline(environment.stats, options.run_time or 60, least_s=least_s)
             self.watchers.spawn(self.timeline.watch, lambda: runner.user_count)
 
     def on_spawning_complete(self, **_: Any) -> None:

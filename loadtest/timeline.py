@@ -15,11 +15,10 @@ _WATCHED = ("delivery", "sent")
 
 
 class Timeline:
-    """Some sixty points, each with the percentiles of what came since the one before."""
+    """Up to sixty points, each with the percentiles of what came since the one before."""
 
-    def __init__(self, stats: Any, time_s: float) -> None:
-        # Workers report every three seconds; what is told more often would be empty in between.
-        self._interval_s = max(3.0, time_s / POINTS)
+    def __init__(self, stats: Any, time_s: float, *, least_s: float) -> None:
+        self._interval_s = max(least_s, time_s / POINTS)
         self._stats = stats
         self._before: dict[tuple[str, str], dict[float, int]] = {}
         self._began = time.monotonic()
