@@ -11,6 +11,7 @@ from .delay import measure_delay
 from .fairness import measure_ping
 from .herd import measure_herd
 from .ingest import measure_ingest
+from .ingest_rooms import measure_ingest_rooms
 from .memory import measure_further_rooms, measure_idle, measure_stuck
 from .pace import measure_pace
 from .plan import FULL, QUICK, Plan
@@ -21,17 +22,30 @@ from .resume import measure_resume
 from .throughput import measure_throughput
 
 _THROUGHPUT = ("one", "saturation-send", "saturation-writev", "saturation-ws")
+_INGEST_ROOMS = ("ingest-line", "ingest-ws", "ingest-file")
 _INGEST = ("durable-ingest", "durable-rabbitmq", "durable-nats")
 _RESUME = ("resume-one", "resume-many")
 _DURABLE = (*_INGEST, "durable-delay", *_RESUME)
 _GROUPS = {
     "saturation": _THROUGHPUT[1:],
     "throughput": _THROUGHPUT,
+    "ingest": _INGEST_ROOMS,
     "idle": ("idle-room", "idle-rooms", "idle-further"),
     "durable": _DURABLE,
     "resume": _RESUME,
 }
-NAMES = (*_THROUGHPUT, "pace", "idle-room", "idle-rooms", "idle-further", "stuck", "ping", *_DURABLE, "herd")
+NAMES = (
+    *_THROUGHPUT,
+    "pace",
+    *_INGEST_ROOMS,
+    "idle-room",
+    "idle-rooms",
+    "idle-further",
+    "stuck",
+    "ping",
+    *_DURABLE,
+    "herd",
+)
 
 
 def measure_figures(plan: Plan, wanted: set[str]) -> list[Figure]:
@@ -42,6 +56,9 @@ def measure_figures(plan: Plan, wanted: set[str]) -> list[Figure]:
     if "pace" in wanted:
         print("delay at a steady rate", flush=True)
         figures.append(measure_pace(plan))
+    if wanted & set(_INGEST_ROOMS):
+        print("ingest", flush=True)
+        figures += measure_ingest_rooms(plan, wanted)
     if wanted & set(_GROUPS["idle"]):
         print("idle memory", flush=True)
         figures += [

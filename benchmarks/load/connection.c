@@ -154,9 +154,7 @@ static bool joins_at_once(const struct connection *connection) {
 static void put_joins(struct connection *connection) {
     char room[96];
     for (int i = 0; i < options.joins; i++) {
-        snprintf(room, sizeof room, options.rooms > 1 ? "%s-%d" : "%s", options.room,
-                 connection->index % options.rooms);
-        if (i > 0) snprintf(room, sizeof room, "%s.%d", options.room, i);
+        snprintf(room, sizeof room, i > 0 ? "%s.%d" : "%s", i > 0 ? options.room : connection->room, i);
         char *out = connection_reserve(connection, dialect_room(0));
         size_t size = options.mode == MODE_HERD
                           ? encode_return(options.dialect, out, room, options.after)
@@ -167,6 +165,8 @@ static void put_joins(struct connection *connection) {
 
 static void send_greeting(struct connection *connection) {
     snprintf(connection->user, sizeof connection->user, "%s%d", options.prefix, connection->index);
+    snprintf(connection->room, sizeof connection->room, options.rooms > 1 ? "%s-%d" : "%s", options.room,
+             connection->index % options.rooms);
     char *out = connection_reserve(connection, dialect_room(0));
     connection_commit(connection, encode_hello(options.dialect, out, connection->user));
     if (joins_at_once(connection) && !dialect_welcomes_first(options.dialect)) put_joins(connection);

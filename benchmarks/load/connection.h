@@ -29,6 +29,7 @@ struct connection {
     uint64_t outstanding;
     struct confirms confirms; /* amqp */
     char user[32];
+    char room[96];     /* where it is a member, and what it sends goes */
     struct bytes in;   /* a document's first part */
     struct bytes out;  /* what the socket did not take yet */
 };

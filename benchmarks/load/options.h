@@ -14,8 +14,8 @@ struct options {
     int senders;
     int stuck;          /* members that stop reading */
     int stagger;        /* stuck member i does so after i * stagger messages; 0: once it has joined */
-    int rooms;          /* idle mode: members are spread over so many rooms */
-    int joins;          /* and is in so many of its own, beside the first one the same for all */
+    int rooms;          /* members are spread over so many rooms; each sends to its own */
+    int joins;          /* and is in so many, all but the first one the same for all */
     const char *room;
     const char *prefix; /* of the users' names, so that several generators can share a server */
     int text_bytes;

@@ -61,7 +61,14 @@ static void progress_move(uint64_t from, uint64_t to) {
     while (subscribers_open > 0 && subscribers_at[slowest % LEVELS] == 0) slowest++;
 }
 
+/* Each sender has a room of its own: its messages come back to it, and to nobody else. */
+static bool senders_are_alone(void) {
+    return options.mode == MODE_WINDOW && options.subscribers == 0 && options.rooms > 1 &&
+           options.rooms >= options.senders;
+}
+
 static bool everyone_has_everything(void) {
+    if (senders_are_alone() && phase.sender_deliveries < phase.sent) return false;
     return phase.acked >= phase.sent && (subscribers_open == 0 || slowest >= phase.sent);
 }
 
@@ -222,7 +229,7 @@ static void put_message(struct connection *sender, uint64_t at_us) {
     uint64_t id = ledger_add(at_us, sender->index - first_sender());
     size_t size = options.mode == MODE_PING
                       ? encode_ping(options.dialect, out)
-                      : encode_send(options.dialect, out, options.room, sender->user, id, text(), text_bytes);
+                      : encode_send(options.dialect, out, sender->room, sender->user, id, text(), text_bytes);
     connection_commit(sender, size);
     sender->outstanding++;
     phase.sent++;
@@ -284,7 +291,7 @@ static void pump_return(void) {
     phase.stopped_us = now_us;
     for (int i = 0; i < connection_count; i++) {
         char *out = connection_reserve(&connections[i], dialect_room(0));
-        connection_commit(&connections[i], encode_return(options.dialect, out, options.room, options.after));
+        connection_commit(&connections[i], encode_return(options.dialect, out, connections[i].room, options.after));
         connection_flush(&connections[i]);
     }
 }
@@ -319,6 +326,10 @@ static void print_result(void) {
     static const char *const modes[] = {"one", "window", "paced", "ping", "idle", "return", "herd"};
     uint64_t expected = options.mode == MODE_PING ? phase.sent : phase.sent * (uint64_t)options.subscribers;
     uint64_t arrived = options.mode == MODE_PING ? phase.acked : phase.deliveries;
+    if (senders_are_alone()) {
+        expected = phase.sent;
+        arrived = phase.sender_deliveries;
+    }
     uint64_t missing = expected > arrived ? expected - arrived : 0;
     const struct histogram *delays = &phase.delays;
     printf("{\"mode\": \"%s\", \"dialect\": \"%s\", \"subscribers\": %d, \"senders\": %d, ", modes[options.mode],
