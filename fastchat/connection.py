@@ -14,6 +14,7 @@ from fastchat.dialects import Dialect, TextDialect
 from fastchat.messages import Code, Reply, WireError, bye, dumps
 from fastchat.protocols.stream import Stream
 from fastchat.session import Session, State
+from fastchat.store import Stored
 
 NEWCOMERS_COMMANDS = 3
 """What one line of a person who has not been welcomed comes to at most: hello, join and what it says."""
@@ -125,6 +126,11 @@ class Connection:
     def reply(self, reply: Reply) -> None:
         """Sends a reply to this client, before any later event."""
         if data := self._dialect.encode(reply):
+            self.writer.write(data)
+
+    def reply_sent(self, room: str, stored: Stored, event_id: str | None, ref: str | int | None) -> None:
+        """Sends ``sent``, which most replies are."""
+        if data := self._dialect.encode_sent(room, stored, event_id, ref):
             self.writer.write(data)
 
     # Pacing

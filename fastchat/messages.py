@@ -14,6 +14,9 @@ from typing import Any
 
 import orjson
 
+from fastchat._events import encode_event as encode_event
+from fastchat._events import encode_sent as encode_sent
+
 PROTOCOL_VERSION = 1
 
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,31}"
@@ -256,28 +259,6 @@ def error_reply(error: WireError, ref: str | int | None, room: str | None = None
     if ref is not None:
         reply["ref"] = ref
     return reply
-
-
-def encode_event(
-    kind: str,
-    room: str,
-    seq: int,
-    author: str,
-    at_ms: int,
-    fields: Mapping[str, Any],
-    event_id: str | None = None,
-    of: int | None = None,
-) -> bytes:
-    """An event of the log: a message, or what became of the message ``of``.
-
-    ``kind`` is its type, ``at_ms`` milliseconds since 1970, ``fields`` what only this kind has.
-    """
-    event: dict[str, Any] = {"type": kind, "room": room, "seq": seq}
-    if of is not None:
-        event["of"] = of
-    if event_id is not None:
-        event["id"] = event_id
-    return dumps({**event, "from": author, "at": at_ms, **fields})
 
 
 def encode_presence(room: str, joined: list[str], left: list[str], members: int) -> bytes:

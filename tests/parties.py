@@ -14,10 +14,10 @@ from fastchat._fanout import Fanout, Writer
 from fastchat._websocket import FrameParser
 from fastchat.chat import Census, Chat, Profiles
 from fastchat.connection import Connection, LineConnection, WebSocketConnection
-from fastchat.messages import Reply, dumps, encode_lagged
+from fastchat.messages import Reply, dumps, encode_lagged, encode_sent
 from fastchat.rooms import Hub, RoomSettings
 from fastchat.session import Limits, Session
-from fastchat.store import MemoryStore, Store
+from fastchat.store import MemoryStore, Store, Stored
 from tests.fakes import FakeLoop, FakeTransport
 
 Document = dict[str, Any]
@@ -123,6 +123,9 @@ class Program(asyncio.BaseProtocol):
 
     def reply(self, reply: Reply) -> None:
         self.writer.write(self._profile.encode(dumps(reply)))
+
+    def reply_sent(self, room: str, stored: Stored, event_id: str | None, ref: str | int | None) -> None:
+        self.writer.write(self._profile.encode(encode_sent(room, stored, event_id, ref)))
 
     def on_writable(self) -> None:
         self.party.loop.call_soon(self.session.go_on_with_kept)

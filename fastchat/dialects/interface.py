@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from fastchat.messages import Command, Reply
+from fastchat.store import Stored
 
 
 class Dialect(Protocol):
@@ -20,3 +21,6 @@ class Dialect(Protocol):
 
     def encode(self, reply: Reply) -> bytes:
         """A reply as it goes to the transport; empty where this dialect has nothing to say about it."""
+
+    def encode_sent(self, room: str, stored: Stored, event_id: str | None, ref: str | int | None) -> bytes:
+        """The reply ``sent`` to a command with this ``id`` and ``ref``; as ``encode``."""

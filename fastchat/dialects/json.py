@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from fastchat._ring import Profile
-from fastchat.messages import Command, Reply, dumps, parse_object
+from fastchat.messages import Command, Reply, dumps, encode_sent, parse_object
+from fastchat.store import Stored
 
 
 class JsonDialect:
@@ -24,3 +25,7 @@ class JsonDialect:
     def encode(self, reply: Reply) -> bytes:
         """The reply as JSON in the listener's framing."""
         return self._profile.encode(dumps(reply))
+
+    def encode_sent(self, room: str, stored: Stored, event_id: str | None, ref: str | int | None) -> bytes:
+        """The reply ``sent`` in the listener's framing."""
+        return self._profile.encode(encode_sent(room, stored, event_id, ref))

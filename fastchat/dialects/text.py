@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import orjson
 
 from fastchat.messages import Code, Command, Reply, WireError
+from fastchat.store import Stored
 
 HELP = """\
 * Type a line and press Enter: everyone in the room reads it.
@@ -218,6 +219,10 @@ class TextDialect:
         show = _REPLIES.get(reply["type"])
         return _lines(show(self, reply)) if show else encode_event(orjson.dumps(reply))
 
+    def encode_sent(self, room: str, stored: Stored, event_id: str | None, ref: str | int | None) -> bytes:
+        """Nothing: who has pressed Enter sees the line already."""
+        return b""
+
     def _show_welcome(self, reply: Reply) -> Sequence[str]:
         newcomer = not self._user
         self._user = reply["user"]
@@ -302,6 +307,5 @@ _REPLIES: dict[str, Callable[[TextDialect, Reply], Sequence[str]]] = {
     "found": TextDialect._show_found,
     "error": TextDialect._show_error,
     "bye": TextDialect._show_bye,
-    "sent": TextDialect._show_nothing,
     "pong": TextDialect._show_nothing,
 }

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from fastchat._fanout import Writer
 from fastchat.messages import Reply
+from fastchat.store import Stored
 
 
 @dataclass(slots=True)
@@ -34,6 +35,9 @@ class Peer(Protocol):
 
     def reply(self, reply: Reply) -> None:
         """Sends a reply or an event to this client alone."""
+
+    def reply_sent(self, room: str, stored: Stored, event_id: str | None, ref: str | int | None) -> None:
+        """Sends the reply ``sent`` to the command with this ``id`` and ``ref``."""
 
     def on_unblocked(self) -> None:
         """The session takes commands again (see ``Turns.blocked``), or has nothing left to answer."""

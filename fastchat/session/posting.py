@@ -1,13 +1,12 @@
 """Commands that add to a room: send, edit, delete, react, ack, typing. Pure: no sockets, clock or await."""
 
-from functools import partial
 from typing import Any
 
 import orjson
 
 from fastchat.messages import Code, Command, WireError
 from fastchat.session.conversation import Conversation
-from fastchat.session.interface import Limits
+from fastchat.session.interface import Limits, State
 from fastchat.store import Draft, Kind, Stored
 
 
@@ -39,21 +38,16 @@ def _post(session: Conversation, command: Command, wall_ms: int, kind: Kind, fie
     membership = session.membership(command["room"])
     draft = Draft(kind, session.user, wall_ms, fields, command.get("id"), command.get("seq"))
     hidden_from = None if session.peer.echo else membership.subscription
+
+    def on_stored(stored: Stored | WireError) -> None:
+        if isinstance(stored, WireError):
+            session.refuse(stored, command.get("ref"))
+        elif session.state is not State.CLOSED:
+            session.peer.reply_sent(command["room"], stored, draft.id, command.get("ref"))
+        session.end_storing()
+
     session.begin_storing()
-    membership.room.post(draft, hidden_from, partial(_on_stored, session, command))
-
-
-def _on_stored(session: Conversation, command: Command, stored: Stored | WireError) -> None:
-    if isinstance(stored, WireError):
-        session.refuse(stored, command.get("ref"))
-    else:
-        sent: dict[str, Any] = {"room": command["room"], "seq": stored.seq, "at": stored.at_ms}
-        if "id" in command:
-            sent["id"] = command["id"]
-        if stored.body is None:
-            sent["repeated"] = True
-        session.reply(command, "sent", **sent)
-    session.end_storing()
+    membership.room.post(draft, hidden_from, on_stored)
 
 
 def _content(command: Command, limits: Limits) -> dict[str, Any]:

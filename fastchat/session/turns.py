@@ -28,17 +28,21 @@ KeptCommand = Callable[[], None]
 class Turns:
     """Lets commands be carried out one after the other, however late the store answers."""
 
-    __slots__ = ("_after_storing", "_busy", "_going_on", "_kept", "_unstored")
+    __slots__ = ("_after_storing", "_awaited", "_busy", "_going_on", "_kept", "_unstored")
 
     def __init__(self) -> None:
         self._busy = False  # a command waits for the store, and the next ones for it
         self._after_storing = False  # what it waits for is all that was sent before it
         self._unstored = 0
         self._going_on = False
+        self._awaited = False  # somebody was told to wait for ``on_unblocked``
         self._kept: deque[KeptCommand] | None = None
 
     def on_unblocked(self) -> None:
-        """Commands are taken again, or everything has been answered. A duty of the subclass."""
+        """Commands are taken again, or everything has been answered. A duty of the subclass.
+
+        Called once after ``blocked`` was True or ``idle`` was False.
+        """
         raise NotImplementedError
 
     def has_room(self) -> bool:
@@ -48,12 +52,18 @@ class Turns:
     @property
     def blocked(self) -> bool:
         """Whether the next command has to wait, so that the client should not be read from."""
-        return self._busy or bool(self._kept) or self._unstored >= UNSTORED_MAX
+        if self._busy or self._kept or self._unstored >= UNSTORED_MAX:
+            self._awaited = True
+            return True
+        return False
 
     @property
     def idle(self) -> bool:
         """Whether everything that was received has been answered."""
-        return not (self._busy or self._kept or self._unstored)
+        if self._busy or self._kept or self._unstored:
+            self._awaited = True
+            return False
+        return True
 
     # Storing
 
@@ -63,12 +73,17 @@ class Turns:
 
     def end_storing(self) -> None:
         """The store has answered for an event, and so has the session."""
-        was_blocked = self.blocked
         self._unstored -= 1
-        if self._after_storing and not self._unstored:
-            self._after_storing = False
-            self.go_on()
-        elif (was_blocked or not self._unstored) and not self.blocked:
+        if self._after_storing:
+            if not self._unstored:
+                self._after_storing = False
+                self.go_on()
+        elif self._awaited:
+            self._tell_unblocked()
+
+    def _tell_unblocked(self) -> None:
+        if self._awaited and not self.blocked:
+            self._awaited = False
             self.on_unblocked()
 
     # Waiting
@@ -111,8 +126,7 @@ class Turns:
                 self._kept.popleft()()
         finally:
             self._going_on = False
-        if not self.blocked:
-            self.on_unblocked()
+        self._tell_unblocked()
 
     def go_on_with_kept(self) -> None:
         """Answers have somewhere to go again."""

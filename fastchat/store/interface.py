@@ -8,60 +8,19 @@ thread, with a WireError where the store cannot do it (``unavailable``: nothing 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
+from fastchat._events import Draft as Draft
+from fastchat._events import Kind as Kind
+from fastchat._events import Stored as Stored
 from fastchat._ring import Ring
-from fastchat.messages import WireError, encode_event
+from fastchat.messages import WireError
 
 PAGE_BYTES = 48 * 1024
 """About the most that one page carries: a reply of this size fits below the usual high watermark."""
 
 BLOCK_EVENTS = 128
 """Events of a log are read for replay in aligned blocks of this many, so that readers share them."""
-
-
-class Kind(StrEnum):
-    """What an event of a log is; the value is its ``type`` on the wire."""
-
-    MESSAGE = "message"
-    EDITED = "edited"
-    DELETED = "deleted"
-    REACTED = "reacted"
-
-
-@dataclass(slots=True)  # not frozen: that would triple what it costs to make one
-class Draft:
-    """An event that has no ``seq`` yet. MUST NOT be changed.
-
-    ``at_ms`` is when it came in, in milliseconds since 1970. ``of`` is the ``seq`` of the message that a
-    change refers to. ``fields`` are the event's own (text, data, reaction, remove), last in its JSON.
-    """
-
-    kind: Kind
-    author: str
-    at_ms: int
-    fields: Mapping[str, Any]
-    id: str | None = None
-    of: int | None = None
-
-    def encode(self, room: str, seq: int) -> bytes:
-        """The event as every client gets it."""
-        return encode_event(
-            self.kind.value, room, seq, self.author, self.at_ms, self.fields, self.id, self.of
-        )
-
-
-@dataclass(slots=True)
-class Stored:
-    """An event that is kept; MUST NOT be changed.
-
-    ``body`` is its JSON, None where the same author and id had been stored before.
-    """
-
-    seq: int
-    at_ms: int
-    body: bytes | None
 
 
 @dataclass(frozen=True, slots=True)

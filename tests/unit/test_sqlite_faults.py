@@ -229,7 +229,7 @@ def test_an_error_that_nobody_foresaw_ends_no_thread(room: OpenRoom, monkeypatch
 
     room.say("hi")
     with monkeypatch.context() as context:
-        context.setattr(Draft, "encode", fail)
+        context.setattr("fastchat.store.sqlite.batch.Batch.add", fail)
         assert "ZeroDivisionError" in room.refuse(message("hi")).message
         context.setattr("fastchat.store.sqlite.reader.read_page", fail)
         error = room.pump.answer(lambda done: room.log.read(0, 9, 9, False, done))
