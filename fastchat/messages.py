@@ -7,13 +7,14 @@ Protocol version 1; docs/protocol.md is its prose, docs/asyncapi.yaml its schema
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from typing import Any
 
 import orjson
 
+from fastchat._checks import Either, Fields, Instance, Integer, Pattern, Table, Text
 from fastchat._events import encode_event as encode_event
 from fastchat._events import encode_sent as encode_sent
 
@@ -24,9 +25,6 @@ ROOM_PATTERN = "[a-z0-9][a-z0-9._-]{0,63}"
 SEQ_MAX = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 ID_LENGTH_MAX = 64
 REACTION_LENGTH_MAX = 32
-
-_name = re.compile(NAME_PATTERN).fullmatch
-_room = re.compile(ROOM_PATTERN).fullmatch
 
 
 class Code(StrEnum):
@@ -70,113 +68,41 @@ class WireError(Exception):
         self.retry_after_ms = retry_after_ms
 
 
-# Fields: a check returns what is wrong with a value, or None.
-
-Check = Callable[[Any], str | None]
-
-
-def _check_room(value: Any) -> str | None:
-    if type(value) is str and _room(value):
-        return None
-    return f"must be a string that matches {ROOM_PATTERN}"
-
-
-def _check_name(value: Any) -> str | None:
-    if type(value) is str and _name(value):
-        return None
-    return "must be 1 to 32 ASCII letters, digits, '.', '_' or '-', the first a letter or digit"
-
-
-def _check_seq(value: Any) -> str | None:
-    if type(value) is int and 0 <= value <= SEQ_MAX:
-        return None
-    return "must be an integer from 0 to 2^53 - 1"
-
-
-def _check_limit(value: Any) -> str | None:
-    if type(value) is int and value >= 1:
-        return None
-    return "must be an integer of at least 1"
-
-
-def _check_id(value: Any) -> str | None:
-    if type(value) is str and 1 <= len(value) <= ID_LENGTH_MAX:
-        return None
-    return f"must be a string of 1 to {ID_LENGTH_MAX} characters"
-
-
-def _check_text(value: Any) -> str | None:
-    if type(value) is str and value:
-        return None
-    return "must be a string that is not empty"
-
-
-def _check_reaction(value: Any) -> str | None:
-    if type(value) is str and 1 <= len(value) <= REACTION_LENGTH_MAX:
-        return None
-    return f"must be a string of 1 to {REACTION_LENGTH_MAX} characters"
-
-
-def _check_flag(value: Any) -> str | None:
-    return None if type(value) is bool else "must be true or false"
-
-
-def _check_resume(value: Any) -> str | None:
-    if type(value) is dict and all(_room(room) and not _check_seq(seq) for room, seq in value.items()):
-        return None
-    return 'must be an object of rooms and the seq to go on after, like {"lobby": 41}'
-
-
-def _check_epochs(value: Any) -> str | None:
-    if type(value) is dict and all(_room(room) and not _check_id(epoch) for room, epoch in value.items()):
-        return None
-    return "must be an object of rooms and their epochs"
-
-
-def _check_object(value: Any) -> str | None:
-    return None if type(value) is dict else "must be an object"
-
-
-def _check_ref(value: Any) -> str | None:
-    if type(value) is str and len(value) <= ID_LENGTH_MAX:
-        return None
-    if type(value) is int and -SEQ_MAX <= value <= SEQ_MAX:
-        return None
-    return f"must be a string of at most {ID_LENGTH_MAX} characters or an integer within ±(2^53 - 1)"
-
-
-@dataclass(frozen=True, slots=True)
-class Fields:
-    """The fields of one command beside ``type`` and ``ref``."""
-
-    required: Mapping[str, Check]
-    optional: Mapping[str, Check]
-
+_ROOM = Pattern(f"must be a string that matches {ROOM_PATTERN}", re.compile(ROOM_PATTERN))
+_NAME = Pattern(
+    "must be 1 to 32 ASCII letters, digits, '.', '_' or '-', the first a letter or digit",
+    re.compile(NAME_PATTERN),
+)
+_SEQ = Integer("must be an integer from 0 to 2^53 - 1", 0, SEQ_MAX)
+_LIMIT = Integer("must be an integer of at least 1", 1, None)
+_ID = Text(f"must be a string of 1 to {ID_LENGTH_MAX} characters", 1, ID_LENGTH_MAX)
+_TEXT = Text("must be a string that is not empty", 1, sys.maxsize)
+_REACTION = Text(f"must be a string of 1 to {REACTION_LENGTH_MAX} characters", 1, REACTION_LENGTH_MAX)
+_FLAG = Instance("must be true or false", bool)
+_OBJECT = Instance("must be an object", dict)
+_RESUME = Table('must be an object of rooms and the seq to go on after, like {"lobby": 41}', _ROOM, _SEQ)
+_EPOCHS = Table("must be an object of rooms and their epochs", _ROOM, _ID)
+_REF = Either(
+    f"must be a string of at most {ID_LENGTH_MAX} characters or an integer within ±(2^53 - 1)",
+    Text("", 0, ID_LENGTH_MAX),
+    Integer("", -SEQ_MAX, SEQ_MAX),
+)
 
 COMMANDS: Mapping[str, Fields] = {
-    "hello": Fields({}, {"user": _check_name, "resume": _check_resume, "epochs": _check_epochs}),
-    "join": Fields({"room": _check_room}, {"after": _check_seq, "epoch": _check_id}),
-    "leave": Fields({"room": _check_room}, {}),
-    "send": Fields({"room": _check_room, "text": _check_text}, {"id": _check_id, "data": _check_object}),
-    "edit": Fields(
-        {"room": _check_room, "seq": _check_seq, "text": _check_text},
-        {"id": _check_id, "data": _check_object},
-    ),
-    "delete": Fields({"room": _check_room, "seq": _check_seq}, {"id": _check_id}),
-    "react": Fields(
-        {"room": _check_room, "seq": _check_seq, "reaction": _check_reaction},
-        {"id": _check_id, "remove": _check_flag},
-    ),
-    "ack": Fields({"room": _check_room, "seq": _check_seq}, {}),
-    "search": Fields(
-        {"query": _check_text}, {"room": _check_room, "before": _check_seq, "limit": _check_limit}
-    ),
-    "members": Fields({"room": _check_room}, {}),
+    # The fields beside ``type`` and ``ref``: those that have to be there, and those that may.
+    "hello": Fields({}, {"user": _NAME, "resume": _RESUME, "epochs": _EPOCHS}),
+    "join": Fields({"room": _ROOM}, {"after": _SEQ, "epoch": _ID}),
+    "leave": Fields({"room": _ROOM}, {}),
+    "send": Fields({"room": _ROOM, "text": _TEXT}, {"id": _ID, "data": _OBJECT}),
+    "edit": Fields({"room": _ROOM, "seq": _SEQ, "text": _TEXT}, {"id": _ID, "data": _OBJECT}),
+    "delete": Fields({"room": _ROOM, "seq": _SEQ}, {"id": _ID}),
+    "react": Fields({"room": _ROOM, "seq": _SEQ, "reaction": _REACTION}, {"id": _ID, "remove": _FLAG}),
+    "ack": Fields({"room": _ROOM, "seq": _SEQ}, {}),
+    "search": Fields({"query": _TEXT}, {"room": _ROOM, "before": _SEQ, "limit": _LIMIT}),
+    "members": Fields({"room": _ROOM}, {}),
     "rooms": Fields({}, {}),
-    "history": Fields(
-        {"room": _check_room}, {"before": _check_seq, "after": _check_seq, "limit": _check_limit}
-    ),
-    "typing": Fields({"room": _check_room}, {}),
+    "history": Fields({"room": _ROOM}, {"before": _SEQ, "after": _SEQ, "limit": _LIMIT}),
+    "typing": Fields({"room": _ROOM}, {}),
     "ping": Fields({}, {}),
 }
 
@@ -217,7 +143,7 @@ def _refuse_duplicates(raw: bytes) -> None:
 def check_command(command: Command) -> None:
     """Checks the type and the form of every known field. Raises WireError; unknown fields are let pass."""
     ref = command.get("ref")
-    if ref is not None and (problem := _check_ref(ref)):
+    if ref is not None and (problem := _REF(ref)):
         del command["ref"]
         raise _bad_field("ref", problem)
     kind = command.get("type")
@@ -228,14 +154,8 @@ def check_command(command: Command) -> None:
         raise WireError(
             Code.UNKNOWN_TYPE, f"unknown type {kind[:64]!r}; use one of {', '.join(COMMANDS)}", field="type"
         )
-    for name, check in fields.required.items():
-        if name not in command:
-            raise _bad_field(name, "is missing")
-        if problem := check(command[name]):
-            raise _bad_field(name, problem)
-    for name, check in fields.optional.items():
-        if name in command and (problem := check(command[name])):
-            raise _bad_field(name, problem)
+    if (wrong := fields.find_problem(command)) is not None:
+        raise _bad_field(*wrong)
 
 
 def _bad_field(name: str, problem: str) -> WireError:

@@ -31,8 +31,8 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("messages",), "the wire contract: commands, replies, events, codes"),
     (("_fanout",), "channels, subscriptions, sweeps"),
     (
-        ("_events", "_ring", "_websocket", "handshake", "rate"),
-        "one idea each: events and their JSON, ring, RFC 6455, token bucket",
+        ("_checks", "_events", "_ring", "_websocket", "handshake", "rate"),
+        "one idea each: checks of JSON, events, ring, RFC 6455, token bucket",
     ),
     (("config", "log"), "settings and logging: cross-cutting, see below"),
     (("errors",), "what went wrong, for a person to read"),

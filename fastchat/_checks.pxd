@@ -1,0 +1,4 @@
+cdef class Check:
+    cdef readonly str problem
+
+    cdef bint holds(self, value) except -1
