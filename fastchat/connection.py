@@ -69,15 +69,16 @@ class Connection:
         """Carries out what one message or line says; text and binary messages count the same."""
         if self._ending:
             return
-        now = self._chat.clock()
+        chat, session = self._chat, self.session
+        now = chat.clock()
         try:
             commands = self._dialect.parse(payload)
             if not commands:
-                self.session.spend(now)
+                session.spend(now)
             for command in commands:
-                self.session.receive(command, now, self._chat.wall_ms())
+                session.receive(command, now, chat.wall_ms())
         except WireError as error:
-            self.session.reject(error, now)
+            session.reject(error, now)
         self._pause_if_needed(now)
 
     def on_settled(self) -> None:
@@ -244,7 +245,7 @@ class LineConnection(Connection):
         """As ``Connection.on_message``, after the first line has told what is spoken."""
         if self._undecided:
             self._decide(payload)
-        super().on_message(payload, text)
+        Connection.on_message(self, payload, text)  # super() would make an object for every line
 
     def _decide(self, first_line: bytes) -> None:
         self._undecided = False

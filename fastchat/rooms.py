@@ -345,7 +345,8 @@ class Hub:
         """Has the store remember how far a user has read; many marks are stored together."""
         if not self._marks:
             self.call_later(self.settings.presence_interval_s, self.store_marks)
-        self._marks[user, room] = max(seq, self._marks.get((user, room), 0))
+        if seq > self._marks.get((user, room), 0):
+            self._marks[user, room] = seq
 
     def store_marks(self) -> None:
         """Hands the store what it has not been told yet."""

@@ -9,10 +9,13 @@ from fastchat.session.conversation import Conversation
 from fastchat.session.interface import Limits, State
 from fastchat.store import Draft, Kind, Stored
 
+# Looked up for every message, which takes an enumeration's class its time.
+MESSAGE, CLOSED = Kind.MESSAGE, State.CLOSED
+
 
 def send(session: Conversation, command: Command, wall_ms: int) -> None:
     """Says something."""
-    _post(session, command, wall_ms, Kind.MESSAGE, _content(command, session.limits))
+    _post(session, command, wall_ms, MESSAGE, _content(command, session.limits))
 
 
 def edit(session: Conversation, command: Command, wall_ms: int) -> None:
@@ -42,7 +45,7 @@ def _post(session: Conversation, command: Command, wall_ms: int, kind: Kind, fie
     def on_stored(stored: Stored | WireError) -> None:
         if isinstance(stored, WireError):
             session.refuse(stored, command.get("ref"))
-        elif session.state is not State.CLOSED:
+        elif session.state is not CLOSED:
             session.peer.reply_sent(command["room"], stored, draft.id, command.get("ref"))
         session.end_storing()
 

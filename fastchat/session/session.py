@@ -33,6 +33,8 @@ COMMAND_TABLE: dict[str, tuple[tuple[State, ...], bool, Handler]] = {
     "ping": (ANY_TIME, False, reading.ping),
 }
 
+CLOSED = State.CLOSED  # looked up for every command, which takes an enumeration's class its time
+
 BESIDE_STORING = ("send", "edit", "delete", "react", "typing", "ping")
 """Commands that need not wait until the store has answered for what the connection sent before."""
 
@@ -51,9 +53,11 @@ class Session(Conversation):
 
     def receive(self, command: Command, now: float, wall_ms: int) -> None:
         """Carries out one command and answers it; whatever is wrong with it becomes an ``error`` reply."""
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return
-        if self.must_wait(beside_storing=command.get("type") in BESIDE_STORING):
+        if (self._unstored or self._busy or self._kept) and self.must_wait(
+            beside_storing=command.get("type") in BESIDE_STORING
+        ):
             self.keep(partial(self.receive, command, now, wall_ms))
             return
         try:

@@ -61,7 +61,8 @@ class MemoryLog:
         body = draft.encode(self.room, seq)
         if key is not None:
             self._sent[key] = (seq, draft.at_ms)
-        self._forget_old()
+        if len(self._sent) + len(self._states) > 2 * len(self._ring) + 64:
+            self._forget_old()
         done(Stored(seq, draft.at_ms, body))
 
     def _state(self, seq: int) -> State | None:
@@ -78,10 +79,9 @@ class MemoryLog:
 
     def _forget_old(self) -> None:
         """Ids and states are kept as long as their events; looked at rarely, so that it costs little."""
-        if len(self._sent) + len(self._states) > 2 * len(self._ring) + 64:
-            oldest = self._ring.first_seq
-            self._sent = {key: first for key, first in self._sent.items() if first[0] >= oldest}
-            self._states = {seq: state for seq, state in self._states.items() if seq >= oldest}
+        oldest = self._ring.first_seq
+        self._sent = {key: first for key, first in self._sent.items() if first[0] >= oldest}
+        self._states = {seq: state for seq, state in self._states.items() if seq >= oldest}
 
     def read(
         self, after: int, before: int, limit: int, newest: bool, done: Callable[[Page | WireError], None]
