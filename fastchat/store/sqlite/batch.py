@@ -15,6 +15,7 @@ from fastchat.store.states import State, change, check_change
 ROWS_MAX = 256  # in one statement
 # OR ROLLBACK: without it SQLite keeps a journal of every statement of many rows, in case that it fails.
 _ROW = "(?, ?, ?, ?, ?, ?)"
+_COLUMNS = _ROW.count("?")
 _INSERTS = tuple(
     (size, f"INSERT OR ROLLBACK INTO events VALUES {', '.join([_ROW] * size)}")
     for size in (ROWS_MAX, 32, 4, 1)
@@ -40,7 +41,7 @@ class Batch:
         """``careful``: every id is looked up; otherwise one that is stored already is an IntegrityError."""
         self._connection = connection
         self._careful = careful
-        self._rows: list[tuple[Any, ...]] = []
+        self._values: list[Any] = []  # of all rows, one after the other
         self._sizes: dict[RoomState, int] = {}  # bytes added
 
     def add(self, room: RoomState, draft: Draft) -> Stored | WireError:
@@ -57,9 +58,9 @@ class Batch:
         seq = room.head = room.head + 1
         body = draft.encode(room.name, seq)
         key = room.room_id << SEQ_BITS | seq
-        # The plain string: sqlite3 looks for an adapter of every other type.
-        self._rows.append((key, draft.kind.value, draft.author, draft.id, draft.at_ms, body.decode()))
-        if len(self._rows) == ROWS_MAX:
+        # The plain string: sqlite3 looks for an adapter of every other type. ``value`` is a slow property.
+        self._values += (key, draft.kind._value_, draft.author, draft.id, draft.at_ms, body.decode())
+        if len(self._values) == ROWS_MAX * _COLUMNS:
             self._flush()
         self._sizes[room] = self._sizes.get(room, 0) + len(body)
         return Stored(seq, draft.at_ms, body)
@@ -110,16 +111,15 @@ class Batch:
         _keep_state(self._connection, key, change(message, draft))
 
     def _flush(self) -> None:
-        rows = self._rows
-        if not rows:
+        values = self._values
+        if not values:
             return
-        self._rows = []
+        self._values = []
         at = 0
-        for size, insert in _INSERTS:
-            while len(rows) - at >= size:
-                flat = [value for row in rows[at : at + size] for value in row]
-                self._connection.execute(insert, flat)
-                at += size
+        for rows, insert in _INSERTS:
+            while len(values) - at >= rows * _COLUMNS:
+                self._connection.execute(insert, values[at : at + rows * _COLUMNS])
+                at += rows * _COLUMNS
 
 
 def _keep_state(connection: sqlite3.Connection, key: int, state: State) -> None:
