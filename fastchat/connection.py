@@ -45,6 +45,7 @@ class Connection:
     session: Session
     _dialect: Dialect
     _stream: Stream
+    _undecided = False  # whether the first message has to tell what is spoken
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
@@ -65,8 +66,14 @@ class Connection:
         self.writer = Writer(self._chat.hub.fanout, profile, self._stream.transport, self)
         self.session = Session(self._chat.hub, self, self._chat.limits, self._chat.server)
 
+    def _decide(self, first_message: bytes) -> None:
+        """Finds out what is spoken, where that is not known from the start."""
+        raise NotImplementedError
+
     def on_message(self, payload: bytes, text: bool) -> None:
         """Carries out what one message or line says; text and binary messages count the same."""
+        if self._undecided:
+            self._decide(payload)
         if self._ending:
             return
         chat, session = self._chat, self.session
@@ -240,12 +247,6 @@ class LineConnection(Connection):
     def _greet(self) -> None:
         if self._undecided and not self._ending:
             self.writer.write(self._chat.profiles.line.encode(BANNER))
-
-    def on_message(self, payload: bytes, text: bool) -> None:
-        """As ``Connection.on_message``, after the first line has told what is spoken."""
-        if self._undecided:
-            self._decide(payload)
-        Connection.on_message(self, payload, text)  # super() would make an object for every line
 
     def _decide(self, first_line: bytes) -> None:
         self._undecided = False

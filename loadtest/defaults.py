@@ -43,7 +43,9 @@ DEFAULTS = {
             # Few of 150 rooms stay in memory when nobody is there, so that they come and go.
             "rooms.empty_kept=20",
             # Rings of a usual size would go on filling for hours, and that is no leak.
-            "fanout.ring_bytes=65536",
+            "fanout.ring_bytes=16384",
+            "fanout.high_water_bytes=16384",
+            "fanout.low_water_bytes=8192",
         ),
     ),
 }
