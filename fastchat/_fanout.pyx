@@ -50,7 +50,7 @@ raises, but that is a mistake of ours: ``tick`` raises it, for the loop to repor
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 
@@ -135,6 +135,8 @@ cdef class Channel:
         if hidden_from is not None:
             hidden_from.ephemeral_hidden = seq
             writer_id = hidden_from.writer.id
+        # A copy of its own size: what orjson returns keeps the kilobyte that it was written in.
+        body = PyBytes_FromStringAndSize(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
         self.deliver(self.ephemeral, Event(seq, body, hidden_from=writer_id))
 
     cdef deliver(self, Ring ring, Event event):
