@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import platform
 import sys
 
@@ -16,8 +17,8 @@ from .memory import measure_further_rooms, measure_idle, measure_stuck
 from .pace import measure_pace
 from .plan import FULL, QUICK, Plan
 from .processes import LOAD_CORE, SERVER_CORE, prepare_driver
-from .report import save_results
-from .results import Figure, format_table
+from .report import RESULTS, save_results
+from .results import Figure, format_table, merge_figures
 from .resume import measure_resume
 from .throughput import measure_throughput
 
@@ -110,6 +111,16 @@ def _parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _save(figures: list[Figure]) -> None:
+    """Keeps the figures, and those of earlier runs that this one has not measured."""
+    path = RESULTS / "figures.json"
+    earlier = json.loads(path.read_text(encoding="utf-8"))["figures"] if path.exists() else []
+    figures = merge_figures([Figure.from_json(figure) for figure in earlier], figures)
+    about = {"python": platform.python_version(), "kernel": platform.release()}
+    results = about | {"figures": [figure.as_json() for figure in figures]}
+    save_results("figures", results, {"figures": format_table(figures)})
+
+
 def main() -> int:
     arguments = _parse_arguments()
     plan = QUICK if arguments.quick else FULL
@@ -121,9 +132,7 @@ def main() -> int:
     figures = measure_figures(plan, wanted)
     print("\n" + format_table(figures))
     if arguments.save:
-        about = {"rounds": plan.rounds, "python": platform.python_version(), "kernel": platform.release()}
-        results = about | {"figures": [figure.as_json() for figure in figures]}
-        save_results("figures", results, {"figures": format_table(figures)})
+        _save(figures)
     return 1 if arguments.gate and not all(figure.met for figure in figures) else 0
 
 

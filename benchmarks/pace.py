@@ -29,7 +29,7 @@ def measure_pace(plan: Plan) -> Figure:
         values.append(ours.p99_ms / least.p99_ms)
         faults += [load.faults for load in (least, ours) if load.faults]
         runs.append({"floor": dataclasses.asdict(least), "fastchat": dataclasses.asdict(ours)})
-    name = f"p99 delay at {plan.pace_rate * plan.subscribers:,.0f} deliveries/s / send floor's"
+    name = f"p99 delay, {plan.pace_rate * plan.subscribers:,.0f} deliveries/s: fastchat / C `send` floor"
     return Figure(name, values, LIMIT, False, "times", faults, {"runs": runs})
 
 

@@ -32,6 +32,17 @@ class Figure:
     def as_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"measured": self.measured, "met": self.met}
 
+    @classmethod
+    def from_json(cls, saved: dict[str, Any]) -> Figure:
+        return cls(**{field.name: saved[field.name] for field in dataclasses.fields(cls)})
+
+
+def merge_figures(earlier: Sequence[Figure], figures: Sequence[Figure]) -> list[Figure]:
+    """What was measured now, in the place of what was measured of it before."""
+    merged = {figure.name: figure for figure in earlier}
+    merged |= {figure.name: figure for figure in figures}
+    return list(merged.values())
+
 
 def format_number(value: float) -> str:
     if abs(value) >= 1000:

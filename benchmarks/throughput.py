@@ -85,10 +85,15 @@ def measure_throughput(plan: Plan, wanted: set[str]) -> list[Figure]:
     line_window = _Case("fastchat, lines, saturated", "fastchat", "line", "window")
     ws_window = _Case("fastchat, WebSocket, saturated", "fastchat", "ws", "window")
     ratios = {
-        "one": ("one at a time / send floor", line_one, send_one, 0.9),
-        "saturation-send": ("saturated / send floor", line_window, send_one, 40.0),
-        "saturation-writev": ("saturated / writev floor", line_window, writev_window, 0.7),
-        "saturation-ws": ("saturated, WebSocket / lines", ws_window, line_window, 0.8),
+        "one": ("one message at a time: fastchat / C `send` floor", line_one, send_one, 0.9),
+        "saturation-send": (
+            "saturated: fastchat / C `send` floor, one by one",
+            line_window,
+            send_one,
+            40.0,
+        ),
+        "saturation-writev": ("saturated: fastchat / C `writev` floor", line_window, writev_window, 0.7),
+        "saturation-ws": ("saturated: fastchat, WebSocket / lines", ws_window, line_window, 0.8),
     }
     chosen = [ratio for key, ratio in ratios.items() if key in wanted]
     needed = [
