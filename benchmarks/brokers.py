@@ -8,20 +8,18 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from .processes import SERVER_CORE, read_cpu_s, read_tree, start_process
+from .external import free_port, running
+from .processes import read_cpu_s, read_tree
 from .programs import BUILD
 from .servers import Server
 
 RABBITMQ = pathlib.Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 SUBJECT = "bench"
-_START_TIMEOUT_S = 120.0
 
 
 @dataclasses.dataclass
@@ -59,10 +57,10 @@ def nats(sync: str = "") -> Iterator[Broker]:
     sync first.
     """
     with data_folder() as folder:
-        port = _free_port()
+        port = free_port()
         command = [str(nats_program()), "-c", _nats_config(folder, port, sync)]
         name = f"NATS, sync {sync}" if sync else "NATS"
-        with _running(command, port, {}) as process:
+        with running(command, port, {}) as process:
             _create_stream(port)
             yield Broker(name, process.pid, port)
 
@@ -93,7 +91,7 @@ def _create_stream(port: int) -> None:
 def rabbitmq() -> Iterator[Broker]:
     """Start RabbitMQ as it comes: one node, no plugins; the generator declares the durable queue."""
     with data_folder() as folder:
-        port, epmd_port = _free_port(), _free_port()
+        port, epmd_port = free_port(), free_port()
         (folder / "enabled_plugins").write_text("[].\n")
         (folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n")
         environment = {
@@ -101,7 +99,7 @@ def rabbitmq() -> Iterator[Broker]:
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(epmd_port),
             "RABBITMQ_NODENAME": f"bench{port}@localhost",
-            "RABBITMQ_DIST_PORT": str(_free_port()),
+            "RABBITMQ_DIST_PORT": str(free_port()),
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
             "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
@@ -110,7 +108,7 @@ def rabbitmq() -> Iterator[Broker]:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
         }
         epmd = [str(shutil.which("epmd")), "-address", "127.0.0.1", "-port", str(epmd_port)]
-        with _running(epmd, epmd_port, {}), _running([str(RABBITMQ)], port, environment) as process:
+        with running(epmd, epmd_port, {}), running([str(RABBITMQ)], port, environment) as process:
             yield Broker("RabbitMQ", process.pid, port)
 
 
@@ -123,41 +121,3 @@ def data_folder() -> Iterator[pathlib.Path]:
         yield pathlib.Path(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def _running(
-    command: Sequence[str], port: int, environment: dict[str, str]
-) -> Iterator[subprocess.Popen[bytes]]:
-    with (BUILD / "peers.log").open("ab") as log:
-        process = start_process(
-            SERVER_CORE,
-            command,
-            env=os.environ | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        _wait_for_port(process, port)
-        yield process
-    finally:
-        for member in read_tree(process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(member, signal.SIGKILL)
-        process.wait()
-
-
-def _wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    raise RuntimeError(f"{process.args!r} did not start; see {BUILD / 'peers.log'}")

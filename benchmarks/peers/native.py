@@ -11,9 +11,10 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.brokers import Broker, data_folder, nats_program
+from benchmarks.external import LOG
 from benchmarks.programs import BUILD
 
-from .peer import LOG, SERVERS, Peer, missing_program, program_version, run_server
+from .peer import SERVERS, Peer, missing_program, program_version, run_server
 
 _MAKE_TIMEOUT_S = 120.0
 

@@ -6,25 +6,17 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import importlib.util
-import os
 import pathlib
 import shutil
-import signal
-import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.brokers import Broker
-from benchmarks.processes import SERVER_CORE, read_tree, start_process
-from benchmarks.programs import BUILD
+from benchmarks.external import free_port, running
 from benchmarks.servers import Server
 
 SERVERS = pathlib.Path(__file__).resolve().parent / "servers"
 """The peers' own programs; each takes the port to listen on, at 127.0.0.1, as its first argument."""
-
-LOG = BUILD / "peers.log"
-_START_TIMEOUT_S = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,44 +42,10 @@ class Peer:
 def run_server(
     name: str, command: Callable[[int], Sequence[str]], environment: dict[str, str] | None = None
 ) -> Iterator[Broker]:
-    """Run `command(port)` on the server's core until the block ends, with all that it starts.
-
-    Yields when the port accepts connections. Raises RuntimeError when it ends before, or takes too long.
-    """
+    """Run `command(port)` as `running` does, as a server that may be several processes."""
     port = free_port()
-    BUILD.mkdir(parents=True, exist_ok=True)
-    with LOG.open("ab") as log:
-        process = start_process(
-            SERVER_CORE,
-            command(port),
-            env=os.environ | (environment or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        _wait_for_port(name, process, port)
+    with running(command(port), port, environment) as process:
         yield Broker(name, process.pid, line_port=port, http_port=port)
-    finally:
-        for member in read_tree(process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(member, signal.SIGKILL)
-        process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for_port(name: str, process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    raise RuntimeError(f"{name} did not start; see {LOG}")
 
 
 def missing_package(module: str, package: str) -> Callable[[], str | None]:
