@@ -108,16 +108,21 @@ def reset_peak(pid: int) -> None:
     pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
-def settled_anonymous_bytes(pid: int, *, quiet_s: float = 2.5, timeout_s: float = 15.0) -> int:
-    """Wait until the process's memory has not changed for `quiet_s`, and return it."""
+def settled_bytes(read: Callable[[], int], *, quiet_s: float, timeout_s: float) -> int:
+    """Wait until what `read` says of memory has not changed for `quiet_s`, and return it."""
     deadline = time.monotonic() + timeout_s
-    value, since = read_anonymous_bytes(pid), time.monotonic()
+    value, since = read(), time.monotonic()
     while time.monotonic() < min(deadline, since + quiet_s):
         time.sleep(0.1)
-        current = read_anonymous_bytes(pid)
+        current = read()
         if abs(current - value) > 64 << 10:
             value, since = current, time.monotonic()
-    return read_anonymous_bytes(pid)
+    return read()
+
+
+def settled_anonymous_bytes(pid: int, *, quiet_s: float = 2.5, timeout_s: float = 15.0) -> int:
+    """Wait until the process's memory has not changed for `quiet_s`, and return it."""
+    return settled_bytes(lambda: read_anonymous_bytes(pid), quiet_s=quiet_s, timeout_s=timeout_s)
 
 
 def _read_status(pid: int, field: str) -> int:

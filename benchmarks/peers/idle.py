@@ -6,7 +6,7 @@ import threading
 import time
 
 from benchmarks.generator import generator
-from benchmarks.processes import read_anonymous_bytes, read_tree
+from benchmarks.processes import read_anonymous_bytes, read_tree, settled_bytes
 from benchmarks.servers import Server
 
 from .measurement import Measurement, Measurements
@@ -61,14 +61,7 @@ def measure_idle(peer: Peer, plan: PeersPlan, round_number: int, results: Measur
 
 def _settled_bytes(pids: list[int]) -> int:
     """Wait until the memory has not changed for a while, and return it."""
-    deadline = time.monotonic() + _SETTLING_S
-    value, since = read_tree_bytes(pids), time.monotonic()
-    while time.monotonic() < min(deadline, since + _QUIET_S):
-        time.sleep(0.1)
-        current = read_tree_bytes(pids)
-        if abs(current - value) > 64 << 10:
-            value, since = current, time.monotonic()
-    return read_tree_bytes(pids)
+    return settled_bytes(lambda: read_tree_bytes(pids), quiet_s=_QUIET_S, timeout_s=_SETTLING_S)
 
 
 class PeakMemory:
