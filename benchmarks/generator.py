@@ -87,6 +87,12 @@ class Generator:
         self.go(messages)
         return self.result()
 
+    def run_timed(self, server: Server, messages: int = 0) -> tuple[Load, float]:
+        """As `run`; also returns the seconds of the server's CPU time from before the phase to after it."""
+        before_s = server.cpu_s()
+        result = self.run(messages)
+        return result, server.cpu_s() - before_s
+
     def ended(self) -> bool:
         return self._process.poll() is not None
 

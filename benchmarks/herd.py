@@ -51,9 +51,8 @@ def _come_back(server: Server, plan: Plan, dialect: str, behind: int = 0, **opti
     options |= {"subscribers": plan.returning_clients, "connecting": _CONNECTING, "grace": _GRACE_S}
     with generator(server, dialect, "herd", **options) as load:
         settle_cpu(server.cpu_s)
-        before_s = server.cpu_s()
-        result = load.run(behind)
-        returned = _Return(result, server.cpu_s() - before_s)
+        result, cpu_s = load.run_timed(server, behind)
+        returned = _Return(result, cpu_s)
     print(
         f"    {server.name}: {plan.returning_clients:,} clients there after {result.elapsed_s:.2f} s,"
         f" {returned.cpu_s:.2f} s of CPU time  {result.faults}",

@@ -44,9 +44,7 @@ def measure(server: Server, dialect: str, prefix: str, plan: Plan) -> Rate:
     with generator(server, dialect, "window", **options) as load:
         load.run(_WARM_UP_MESSAGES)
         settle_cpu(server.cpu_s, quiet_s=0.5)
-        before_s = server.cpu_s()
-        result = load.run()
-        used_s = server.cpu_s() - before_s
+        result, used_s = load.run_timed(server)
     rate = Rate(result.sent / used_s, used_s / result.elapsed_s, result)
     print(
         f"    rooms of one, {prefix:7} {dialect:5} {rate.per_cpu_s:9,.0f} messages per CPU-second,"

@@ -83,9 +83,8 @@ def _come_back(file: pathlib.Path, clients: int, behind: int, plan: Plan) -> _Re
         options = {"subscribers": clients, "senders": 0, "after": after, "seconds": 60, "grace": 60}
         with generator(server, "line", "return", room=ROOM, **options) as load:
             settle_cpu(server.cpu_s)
-            before_s = server.cpu_s()
-            result = load.run(behind)
-            returned = _Return(result, server.cpu_s() - before_s)
+            result, cpu_s = load.run_timed(server, behind)
+            returned = _Return(result, cpu_s)
     print(
         f"    {clients:6,} client(s), {behind:,} messages behind: {returned.per_cpu_s:,.0f} messages per"
         f" CPU-second, {result.deliveries / result.elapsed_s:,.0f}/s, all there after"

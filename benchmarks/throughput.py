@@ -33,9 +33,7 @@ def measure(server: Server, dialect: str, mode: str, plan: Plan) -> Throughput:
         options |= {"senders": plan.senders, "window": plan.window, "lag": plan.outstanding}
     with generator(server, dialect, mode, **options) as load:
         load.run(_WARM_UP_MESSAGES[mode])
-        before_s = server.cpu_s()
-        result = load.run()
-        used_s = server.cpu_s() - before_s
+        result, used_s = load.run_timed(server)
     throughput = Throughput(result.all_deliveries / used_s, used_s / result.elapsed_s, result)
     print(
         f"    {server.name:12} {dialect:5} {mode:6} {throughput.per_cpu_s / 1e3:10,.0f} k deliveries per"

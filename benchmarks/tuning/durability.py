@@ -19,9 +19,7 @@ def _measure_durability(value: str, plan: TuningPlan) -> Sample:
             many = {"senders": 100, "window": 16, "subscribers": 10, "lag": 1600, "seconds": 2 * plan.seconds}
             with generator(server, "line", "window", prefix="m", **many) as load:
                 load.run(2000)
-                before_s = server.cpu_s()
-                ingest = load.run()
-                used_s = server.cpu_s() - before_s
+                ingest, used_s = load.run_timed(server)
             few = {"senders": 10, "subscribers": 10, "rate": 100, "seconds": plan.seconds, "acks": 1}
             with generator(server, "line", "paced", prefix="f", room="quiet", **few) as load:
                 load.prefer()

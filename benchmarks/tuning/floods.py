@@ -17,9 +17,7 @@ def _talk(server: Server, plan: TuningPlan, flood: Flood | Bursts) -> tuple[Load
     with generator(server, "line", "paced", **options) as load:
         load.prefer()
         with flood:
-            before_s = server.cpu_s()
-            talked = load.run()
-            used_s = server.cpu_s() - before_s
+            talked, used_s = load.run_timed(server)
     return talked, used_s / talked.elapsed_s
 
 

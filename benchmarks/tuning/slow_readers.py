@@ -57,9 +57,8 @@ def _catch_up(server: Server, room: str) -> float:
         load.run(_MISSED)
     back: Options = {"subscribers": _RETURNING, "senders": 0, "after": 0, "seconds": 30, "prefix": "b"}
     with generator(server, "line", "return", room=room, **back) as load:
-        before_s = server.cpu_s()
-        result = load.run(_MISSED)
-        return result.deliveries / (server.cpu_s() - before_s)
+        result, used_s = load.run_timed(server, _MISSED)
+        return result.deliveries / used_s
 
 
 def _saturated(server: Server, plan: TuningPlan) -> float:
@@ -67,9 +66,8 @@ def _saturated(server: Server, plan: TuningPlan) -> float:
     options = {"subscribers": 1000, "senders": 10, "window": 64, "lag": 640, "seconds": plan.seconds}
     with generator(server, "line", "window", prefix="w", **options) as load:
         load.run(2000)
-        before_s = server.cpu_s()
-        result = load.run()
-        return result.all_deliveries / (server.cpu_s() - before_s)
+        result, used_s = load.run_timed(server)
+        return result.all_deliveries / used_s
 
 
 # The ring of the room to which people come back holds all they missed, so that no store is in the way.
