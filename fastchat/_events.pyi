@@ -6,6 +6,7 @@ class Kind(StrEnum):
     EDITED = "edited"
     DELETED = "deleted"
     REACTED = "reacted"
+    MODERATED = "moderated"
 
 class Draft:
     kind: Kind

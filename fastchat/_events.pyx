@@ -242,6 +242,7 @@ class Kind(StrEnum):
     EDITED = "edited"
     DELETED = "deleted"
     REACTED = "reacted"
+    MODERATED = "moderated"
 
 
 @cython.no_gc

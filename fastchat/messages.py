@@ -41,6 +41,11 @@ class Code(StrEnum):
     NO_SUCH_ROOM = "no_such_room"
     NO_SUCH_MESSAGE = "no_such_message"
     FORBIDDEN = "forbidden"
+    UNAUTHORIZED = "unauthorized"
+    NO_SUCH_USER = "no_such_user"
+    MUTED = "muted"
+    BANNED = "banned"
+    REFUSED = "refused"
     TOO_MANY_ROOMS = "too_many_rooms"
     TOO_MANY_CONNECTIONS = "too_many_connections"
     RATE_LIMITED = "rate_limited"
@@ -53,6 +58,9 @@ class Close(IntEnum):
     RESTART = 1012
     SLOW_READER = 4000
     HELLO_TIMEOUT = 4001
+    TOKEN_EXPIRED = 4002
+    SIGNED_OUT = 4500
+    DISABLED = 4501
 
 
 class WireError(Exception):

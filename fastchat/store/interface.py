@@ -8,7 +8,7 @@ thread, with a WireError where the store cannot do it (``unavailable``: nothing 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from fastchat._events import Draft as Draft
 from fastchat._events import Kind as Kind
@@ -51,6 +51,55 @@ class Retention:
     size_bytes: int = 0
 
 
+Facts = Mapping[str, Any]
+"""What is true of a room beside its events: JSON values by name, such as ``topic`` and ``role alice``.
+
+In a change None takes a fact away. See ``facts.py`` for those that events bring about.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A person or program that can come back. ``key`` is what its name shares with all that look like it."""
+
+    name: str
+    key: str
+    password: str | None = None
+    """What argon2 made of it, as a PHC string; None where only tokens tell."""
+    subject: str | None = None
+    """Issuer and ``sub`` of the tokens that tell who it is; None where there are none."""
+    operator: bool = False
+    disabled: bool = False
+    created_at_ms: int = 0
+    seen_at_ms: int = 0
+    """When it was last connected."""
+    valid_from_ms: int = 0
+    """Tokens issued before are not taken any more: it has signed out everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what to whom: a moderation act, or what an operator did to an account."""
+
+    at_ms: int
+    actor: str
+    action: str
+    room: str = ""
+    target: str = ""
+    detail: str = ""
+    """JSON of what else there is to know; empty where there is nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """A conversation of two, as one of them finds it on return."""
+
+    room: str
+    head: int
+    cursor: int
+    """How far this user has read it."""
+
+
 class RoomLog(Protocol):
     """One room's events, numbered 1, 2, 3 … without holes."""
 
@@ -59,6 +108,8 @@ class RoomLog(Protocol):
     """Names this numbering: it is another one when the log had to begin anew."""
     durable: bool
     """Whether events outlive the ring (and the process); where not, the ring is all there is."""
+    facts: Facts
+    """As they were when the log was opened; whoever changes them knows what they are from then on."""
 
     @property
     def head(self) -> int:
@@ -78,6 +129,9 @@ class RoomLog(Protocol):
         (``no_such_message``) and of what is not the author's (``forbidden``). MUST NOT block.
         """
 
+    def set_facts(self, changes: Facts, done: Callable[[WireError | None], None]) -> None:
+        """Keeps facts that no event tells of, such as who has blocked whom. MUST NOT block."""
+
     def read(
         self, after: int, before: int, limit: int, newest: bool, done: Callable[[Page | WireError], None]
     ) -> None:
@@ -90,8 +144,43 @@ class RoomLog(Protocol):
         """Reads the events that follow ``after``, to the end of its aligned block. MUST NOT block."""
 
 
-class Store(Protocol):
-    """Every room's log, and what users have read of them."""
+class Directory(Protocol):
+    """Who there is. Callbacks as everywhere in a store; nothing here blocks."""
+
+    def account(self, key: str, done: Callable[[Account | WireError | None], None]) -> None:
+        """The account with this key; None where there is none. Those who ask at once share a read."""
+
+    def account_of(self, subject: str, done: Callable[[Account | WireError | None], None]) -> None:
+        """The account that tokens of this subject belong to."""
+
+    def accounts(self, after: str, limit: int, done: Callable[[Sequence[Account] | WireError], None]) -> None:
+        """Accounts by key, those behind ``after``."""
+
+    def add_account(self, account: Account, done: Callable[[WireError | None], None]) -> None:
+        """Refuses a key or subject that is there already (``name_taken``)."""
+
+    def change_account(
+        self, key: str, changes: Mapping[str, Any], done: Callable[[Account | WireError | None], None]
+    ) -> None:
+        """Sets fields of ``Account`` by name; answers what it is then, None where there is none."""
+
+    def seen(self, at_ms: Mapping[str, int]) -> None:
+        """Remembers by key when accounts were last connected, as ``mark`` does what was read."""
+
+    def record(self, entry: AuditEntry, done: Callable[[WireError | None], None]) -> None:
+        """Adds to the audit log what is no event of a room; those add themselves."""
+
+    def audit(
+        self, before: int, limit: int, done: Callable[[Sequence[tuple[int, AuditEntry]] | WireError], None]
+    ) -> None:
+        """Entries and their numbers, the newest first, those with numbers below ``before`` (0: all)."""
+
+    def directs(self, user: str, done: Callable[[Sequence[Direct] | WireError], None]) -> None:
+        """The user's own rooms of two that have events, the newest first."""
+
+
+class Store(Directory, Protocol):
+    """Every room's log, what users have read of them, and who there is."""
 
     def open(self, room: str, done: Callable[[RoomLog | WireError], None]) -> None:
         """The log of a room, which is a new one where there is none. MUST NOT block."""

@@ -1,0 +1,5 @@
+"""Who somebody is: passwords, tokens, names. The session asks an `Authenticator`; it never knows how."""
+
+from fastchat.auth.interface import Authenticator, Credentials
+
+__all__ = ["Authenticator", "Credentials"]
