@@ -8,7 +8,8 @@ from typing import Protocol
 from fastchat._fanout import Writer
 from fastchat._ring import Profile
 from fastchat.dialects import JsonDialect, encode_event
-from fastchat.rooms import CallLater, Hub
+from fastchat.presence import CallLater
+from fastchat.rooms import Hub
 from fastchat.session import Limits
 
 

@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from secrets import randbits, token_hex
-from typing import Any
 
 from fastchat._fanout import Channel, Fanout, Subscription, Writer
 from fastchat._ring import Event
-from fastchat.messages import Code, WireError, encode_presence, encode_receipts, encode_typing
+from fastchat.messages import Code, WireError
+from fastchat.presence import CallLater, Circumstances, Presence
 from fastchat.replay import BlockCache, Replay
 from fastchat.store import Draft, RoomLog, Store, Stored
-
-CallLater = Callable[[float, Callable[[], None]], Any]
 
 
 @dataclass(slots=True)
@@ -44,20 +41,7 @@ class RoomSettings:
 class Room:
     """One room: its log, its channel, its members."""
 
-    __slots__ = (
-        "_came",
-        "_cursors",
-        "_hub",
-        "_presence_at",
-        "_presence_due",
-        "_receipts",
-        "_went",
-        "awaited",
-        "channel",
-        "log",
-        "members",
-        "name",
-    )
+    __slots__ = ("_hub", "awaited", "channel", "log", "members", "name", "presence")
 
     def __init__(self, hub: Hub, log: RoomLog) -> None:
         self._hub = hub
@@ -67,70 +51,14 @@ class Room:
         log.attach(self.channel.ring)
         if log.durable:
             self.channel.source = Replay(log, hub.blocks, hub.call_later)
-        self.members: dict[str, int] = {}
+        self.presence = Presence(self.channel, hub.circumstances)
+        self.members = self.presence.members
         self.awaited = 0  # answers that will need this room, whether it has members by then or not
-        self._cursors: dict[str, int] = {}  # how far members have read, of those who have read anything
-        self._receipts: dict[str, int] = {}
-        self._came: dict[str, None] = {}
-        self._went: dict[str, None] = {}
-        self._presence_at = float("-inf")
-        self._presence_due = False
 
     @property
     def head(self) -> int:
         """The ``seq`` of the newest event of the log; 0 in a new room."""
         return self.channel.ring.head_seq
-
-    def enter(self, user: str, cursor: int = 0) -> None:
-        """Counts one more connection of ``user``, who has read up to ``cursor``; announces the first one."""
-        connections = self.members.get(user, 0)
-        self.members[user] = connections + 1
-        if cursor > self._cursors.get(user, 0):
-            self._cursors[user] = min(cursor, self.head)
-        if connections == 0:
-            self._announce(user, self._came, self._went)
-
-    def exit(self, user: str) -> None:
-        """Counts one connection less; the last one's end is announced."""
-        connections = self.members[user]
-        if connections > 1:
-            self.members[user] = connections - 1
-        else:
-            del self.members[user]
-            self._cursors.pop(user, None)
-            self._announce(user, self._went, self._came)
-
-    def _announce(self, user: str, side: dict[str, None], other: dict[str, None]) -> None:
-        if user in other:
-            del other[user]  # came and went between two announcements: nobody needs to know
-        else:
-            side[user] = None
-        self._announce_soon()
-
-    def _announce_soon(self) -> None:
-        if not self._presence_due:
-            self._presence_due = True
-            wait_s = self._presence_at + self._hub.settings.presence_interval_s - self._hub.clock()
-            self._hub.call_later(max(0.0, wait_s), self._publish_presence)
-
-    def _publish_presence(self) -> None:
-        self._presence_due = False
-        came, went = list(self._came), list(self._went)
-        most = self._hub.settings.presence_names
-        receipts = dict(islice(self._receipts.items(), most))
-        self._came.clear()
-        self._went.clear()
-        self._receipts.clear()
-        if not self.members or not (came or went or receipts):
-            return
-        self._presence_at = self._hub.clock()
-        small = len(self.members) <= most
-        if came or went:
-            named = small and len(came) + len(went) <= most
-            names: tuple[list[str], list[str]] = (came, went) if named else ([], [])
-            self.channel.announce(encode_presence(self.name, *names, len(self.members)))
-        if receipts and small:
-            self.channel.announce(encode_receipts(self.name, receipts))
 
     def post(
         self, draft: Draft, hidden_from: Subscription | None, done: Callable[[Stored | WireError], None]
@@ -144,7 +72,7 @@ class Room:
             if isinstance(stored, Stored) and stored.body is not None:
                 writer_id = hidden_from.writer.id if hidden_from is not None else 0
                 self.channel.publish(Event(stored.seq, stored.body, hidden_from=writer_id), hidden_from)
-                self._move_along(draft.author, stored.seq)
+                self.presence.move_along(draft.author, stored.seq)
             done(stored)
             self.awaited -= 1
             if not self.members:
@@ -152,29 +80,6 @@ class Room:
 
         self.awaited += 1
         self.log.append(draft, on_stored)
-
-    # What members have read
-
-    def cursor(self, user: str) -> int:
-        """The ``seq`` up to which a member has read."""
-        return self._cursors.get(user, 0)
-
-    def acknowledge(self, user: str, seq: int) -> None:
-        """Remembers how far a member has read, never less; tells the room with the next announcement."""
-        if seq > self._cursors.get(user, 0):
-            self._cursors[user] = self._receipts[user] = seq
-            self._hub.mark(user, self.name, seq)
-            self._announce_soon()
-
-    def _move_along(self, author: str, seq: int) -> None:
-        """Who has read everything up to an own event has nothing new to read. Others need not be told."""
-        if self._cursors.get(author, 0) == seq - 1 and author in self.members:
-            self._cursors[author] = seq
-            self._hub.mark(author, self.name, seq)
-
-    def typing(self, author: str, subscription: Subscription) -> None:
-        """Tells the others that ``author`` is writing."""
-        self.channel.announce(encode_typing(self.name, author), subscription)
 
 
 @dataclass(slots=True)
@@ -219,6 +124,7 @@ class Hub:
         self.sessions_from = randbits(64)
         self._names: set[str] = set()
         self.blocks = BlockCache(settings.replay_bytes)
+        self.circumstances = Circumstances(settings, clock, call_later, self.mark)
 
     # Names
 
@@ -311,7 +217,7 @@ class Hub:
             )
         self._empty.pop(room.name, None)
         subscription = writer.subscribe(room.channel, after)
-        room.enter(user, read_up_to)
+        room.presence.enter(user, read_up_to)
         return Membership(room, subscription, reset)
 
     def membership(self, name: str, writer: Writer) -> Membership | None:
@@ -325,7 +231,7 @@ class Hub:
         subscription = writer.subscription(room.channel)
         if subscription is not None:
             subscription.cancel()
-        room.exit(user)
+        room.presence.exit(user)
         self.retire(room)
 
     def retire(self, room: Room) -> None:
@@ -382,8 +288,8 @@ class Hub:
             self.claim_name(new)
             self.release_name(old)
         for room in rooms:
-            room.exit(old)
-            room.enter(new, marks.get(room.name, 0))
+            room.presence.exit(old)
+            room.presence.enter(new, marks.get(room.name, 0))
 
     def set_ring_bytes(self, ring_bytes: int) -> None:
         """Changes every room's limit at once."""

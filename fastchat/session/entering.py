@@ -128,7 +128,7 @@ def _enter(
         membership = session.hub.enter(
             room, session.peer.writer, session.user, command.get("after"), command.get("epoch"), cursor
         )
-        cursor = room.cursor(session.user)
+        cursor = room.presence.cursor(session.user)
         session.reply(
             command,
             "joined",

@@ -80,10 +80,10 @@ def ack(session: Conversation, command: Command, wall_ms: int) -> None:
         raise WireError(
             Code.BAD_FIELD, f"seq is {command['seq']} but the newest event has {room.head}", field="seq"
         )
-    room.acknowledge(session.user, command["seq"])
+    room.presence.acknowledge(session.user, command["seq"])
 
 
 def typing(session: Conversation, command: Command, wall_ms: int) -> None:
     """Tells the others that a message is being written. There is no answer."""
     membership = session.membership(command["room"])
-    membership.room.typing(session.user, membership.subscription)
+    membership.room.presence.typing(session.user, membership.subscription)

@@ -36,7 +36,7 @@ def rooms(session: Conversation, command: Command, wall_ms: int) -> None:
 def _room_entry(session: Conversation, room: Room, joined: bool) -> dict[str, Any]:
     entry = {"room": room.name, "members": len(room.members), "head": room.head, "joined": False}
     if joined:
-        cursor = room.cursor(session.user)
+        cursor = room.presence.cursor(session.user)
         entry |= {"joined": True, "cursor": cursor, "unread": room.head - cursor}
     return entry
 

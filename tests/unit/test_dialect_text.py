@@ -278,7 +278,7 @@ def test_who(party: Party, alice: Program, bob: Person) -> None:
     bob.type("/who games")
     assert bob.reads() == ["* in lobby: alice, bob", "* in games: alice"]
     for i in range(1000):
-        party.hub.rooms["games"].enter(f"user-{i}")
+        party.hub.rooms["games"].presence.enter(f"user-{i}")
     bob.type("/who games")
     assert bob.reads()[-1].endswith(" and 1 more")
 

@@ -28,8 +28,11 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("protocols.stream",), "the interface between an edge and its connection"),
     (("chat",), "what all connections of one server share"),
     (("dialects", "session"), "bytes to commands and replies to bytes; one connection's conversation"),
-    (("rooms",), "hub, rooms, membership, presence"),
-    (("replay",), "what a room's ring has forgotten, read again for those who are behind"),
+    (("rooms",), "hub, rooms, membership"),
+    (
+        ("presence", "replay"),
+        "who is in a room and what is told of them; what its ring has forgotten, read again for those behind",
+    ),
     (("store", "auth.interface"), "where a room's events are kept; who asks for a name's proof"),
     (("messages", "people"), "the wire contract: commands, replies, events, codes; who somebody is"),
     (("_fanout",), "channels, subscriptions, sweeps"),

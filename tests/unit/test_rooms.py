@@ -212,7 +212,7 @@ def test_nothing_is_announced_in_an_empty_room(party: Party, observer: Observer)
     say(party)
     room = party.hub.rooms["lobby"]
     bob = enter(party, "bob")
-    room.exit("alice")
+    room.presence.exit("alice")
     leave(party, bob, "bob")
     announced = room.channel.ephemeral.head_seq
     party.pass_time(3 * INTERVAL_S)

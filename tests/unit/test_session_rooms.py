@@ -167,7 +167,7 @@ def test_members_are_listed_in_order_whatever_their_case(party: Party) -> None:
 def test_many_members_are_counted_and_not_all_listed(party: Party) -> None:
     room = party.program("alice", "lobby")
     for i in range(1200):
-        party.hub.rooms["lobby"].enter(f"user-{i}")
+        party.hub.rooms["lobby"].presence.enter(f"user-{i}")
     answer = room.ask("members", room="lobby")
     assert (len(answer["members"]), answer["count"]) == (1000, 1201)
 
