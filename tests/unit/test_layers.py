@@ -30,9 +30,10 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("dialects", "session"), "bytes to commands and replies to bytes; one connection's conversation"),
     (("rooms",), "hub, rooms, membership"),
     (
-        ("presence", "replay"),
-        "who is in a room and what is told of them; what its ring has forgotten, read again for those behind",
+        ("moderation", "presence", "replay"),
+        "its rules, who is in it and what is told of them, what its ring has forgotten",
     ),
+    (("permissions",), "who may do what in a room"),
     (("store", "auth.interface"), "where a room's events are kept; who asks for a name's proof"),
     (("messages", "people"), "the wire contract: commands, replies, events, codes; who somebody is"),
     (("_fanout",), "channels, subscriptions, sweeps"),
