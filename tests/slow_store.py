@@ -1,10 +1,22 @@
 """A store whose answers come when the test says so."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from fastchat._ring import Ring
 from fastchat.messages import Code, WireError
-from fastchat.store import Block, Draft, MemoryStore, Page, RoomLog, Stored
+from fastchat.store import (
+    Account,
+    AuditEntry,
+    Block,
+    Direct,
+    Draft,
+    Facts,
+    MemoryStore,
+    Page,
+    RoomLog,
+    Stored,
+)
 
 
 def unavailable() -> WireError:
@@ -15,7 +27,8 @@ def unavailable() -> WireError:
 class SlowStore:
     """A memory store that is asked at once, and looks only when it is to answer, one question after another.
 
-    ``waiting`` has what it was asked and has not answered: "open", "marks", "append", "read", "search".
+    ``waiting`` has what it was asked and has not answered: "open", "marks", "append", "read", "search",
+    "set_facts", "account", "accounts", "add_account", "change_account", "record", "audit", "directs".
     """
 
     problem: str | None = None
@@ -83,6 +96,43 @@ class SlowStore:
     def close(self) -> None:
         assert not self._questions
 
+    # Directory
+
+    @property
+    def has_accounts(self) -> bool:
+        return self.store.has_accounts
+
+    def account(self, key: str, done: Callable[[Account | WireError | None], None]) -> None:
+        self.ask("account", lambda: self.store.account(key, done), done)
+
+    def account_of(self, subject: str, done: Callable[[Account | WireError | None], None]) -> None:
+        self.ask("account", lambda: self.store.account_of(subject, done), done)
+
+    def accounts(self, after: str, limit: int, done: Callable[[Sequence[Account] | WireError], None]) -> None:
+        self.ask("accounts", lambda: self.store.accounts(after, limit, done), done)
+
+    def add_account(self, account: Account, done: Callable[[WireError | None], None]) -> None:
+        self.ask("add_account", lambda: self.store.add_account(account, done), done)
+
+    def change_account(
+        self, key: str, changes: Mapping[str, Any], done: Callable[[Account | WireError | None], None]
+    ) -> None:
+        self.ask("change_account", lambda: self.store.change_account(key, changes, done), done)
+
+    def seen(self, at_ms: Mapping[str, int]) -> None:
+        self.store.seen(at_ms)
+
+    def record(self, entry: AuditEntry, done: Callable[[WireError | None], None]) -> None:
+        self.ask("record", lambda: self.store.record(entry, done), done)
+
+    def audit(
+        self, before: int, limit: int, done: Callable[[Sequence[tuple[int, AuditEntry]] | WireError], None]
+    ) -> None:
+        self.ask("audit", lambda: self.store.audit(before, limit, done), done)
+
+    def directs(self, user: str, done: Callable[[Sequence[Direct] | WireError], None]) -> None:
+        self.ask("directs", lambda: self.store.directs(user, done), done)
+
 
 class SlowLog:
     """One of its logs."""
@@ -94,6 +144,7 @@ class SlowLog:
         self._log = log
         self.room = log.room
         self.epoch = log.epoch
+        self.facts = log.facts
         self.attached = 0
         """How many times the room was opened anew."""
 
@@ -111,6 +162,9 @@ class SlowLog:
 
     def append(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
         self._store.ask("append", lambda: self._log.append(draft, done), done)
+
+    def set_facts(self, changes: Facts, done: Callable[[WireError | None], None]) -> None:
+        self._store.ask("set_facts", lambda: self._log.set_facts(changes, done), done)
 
     def read(
         self, after: int, before: int, limit: int, newest: bool, done: Callable[[Page | WireError], None]

@@ -1,14 +1,36 @@
 """Where the events of rooms are kept: an interface, and what stands behind it."""
 
-from fastchat.store.interface import BLOCK_EVENTS, Block, Draft, Kind, Page, Retention, RoomLog, Store, Stored
+from fastchat.store.interface import (
+    BLOCK_EVENTS,
+    NO_FACTS,
+    Account,
+    AuditEntry,
+    Block,
+    Direct,
+    Directory,
+    Draft,
+    Facts,
+    Kind,
+    Page,
+    Retention,
+    RoomLog,
+    Store,
+    Stored,
+)
 from fastchat.store.memory import MemoryStore
 from fastchat.store.opening import open_store, sqlite_path
 from fastchat.store.sqlite import StoreError, back_up
 
 __all__ = [
     "BLOCK_EVENTS",
+    "NO_FACTS",
+    "Account",
+    "AuditEntry",
     "Block",
+    "Direct",
+    "Directory",
     "Draft",
+    "Facts",
     "Kind",
     "MemoryStore",
     "Page",

@@ -8,6 +8,7 @@ thread, with a WireError where the store cannot do it (``unavailable``: nothing 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from fastchat._events import Draft as Draft
@@ -51,11 +52,17 @@ class Retention:
     size_bytes: int = 0
 
 
+AUDIT_KEPT = Retention(events=100_000, age_s=365 * 86_400)
+"""How much of the audit log is kept, unless the operator says otherwise: it takes some 30 MB at most."""
+
 Facts = Mapping[str, Any]
 """What is true of a room beside its events: JSON values by name, such as ``topic`` and ``role alice``.
 
 In a change None takes a fact away. See ``facts.py`` for those that events bring about.
 """
+
+NO_FACTS: Facts = MappingProxyType({})
+"""What all rooms share of which nothing is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,10 @@ class RoomLog(Protocol):
 
 class Directory(Protocol):
     """Who there is. Callbacks as everywhere in a store; nothing here blocks."""
+
+    @property
+    def has_accounts(self) -> bool:
+        """False as long as there cannot be any: true from the first ``add_account`` on. Costs nothing."""
 
     def account(self, key: str, done: Callable[[Account | WireError | None], None]) -> None:
         """The account with this key; None where there is none. Those who ask at once share a read."""

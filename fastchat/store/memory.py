@@ -8,21 +8,51 @@ import orjson
 
 from fastchat._ring import Event, Ring
 from fastchat.messages import WireError
+from fastchat.store.directory import MemoryDirectory
+from fastchat.store.facts import apply, audit_of, facts_of
 from fastchat.store.found import cut_page, parse_query
-from fastchat.store.interface import BLOCK_EVENTS, PAGE_BYTES, Block, Draft, Kind, Page, RoomLog, Stored
+from fastchat.store.interface import (
+    BLOCK_EVENTS,
+    NO_FACTS,
+    PAGE_BYTES,
+    AuditEntry,
+    Block,
+    Direct,
+    Draft,
+    Facts,
+    Kind,
+    Page,
+    RoomLog,
+    Stored,
+)
+from fastchat.store.pairs import users_of
 from fastchat.store.states import State, change, check_change
 
 
 class MemoryLog:
-    """The log of a room that lives as long as the room does."""
+    """The log of a room that lives as long as the room does. ``note`` gets what the audit log is to have."""
 
-    __slots__ = ("__weakref__", "_ring", "_sent", "_states", "epoch", "marks", "room")
+    __slots__ = (
+        "__weakref__",
+        "_note",
+        "_ring",
+        "_sent",
+        "_states",
+        "at_ms",
+        "epoch",
+        "facts",
+        "marks",
+        "room",
+    )
 
     durable = False
 
-    def __init__(self, room: str) -> None:
+    def __init__(self, room: str, note: Callable[[AuditEntry], None]) -> None:
         self.room = room
         self.epoch = token_hex(6)
+        self.facts: Facts = NO_FACTS
+        self.at_ms = 0  # when the newest event came in
+        self._note = note
         self._ring = Ring(1)  # empty, until the room attaches its own
         self._sent: dict[tuple[str, str], tuple[int, int]] = {}
         self._states: dict[int, State] = {}  # of changed messages alone, by seq
@@ -59,11 +89,25 @@ class MemoryLog:
             self._states[draft.of] = change(message, draft)
         seq = self._ring.head_seq + 1
         body = draft.encode(self.room, seq)
+        self.at_ms = draft.at_ms
+        if draft.kind is not _KIND_MESSAGE:
+            self._bring_about(draft)
         if key is not None:
             self._sent[key] = (seq, draft.at_ms)
         if len(self._sent) + len(self._states) > 2 * len(self._ring) + 64:
             self._forget_old()
         done(Stored(seq, draft.at_ms, body))
+
+    def _bring_about(self, draft: Draft) -> None:
+        if changes := facts_of(draft):
+            self.facts = apply(self.facts, changes)
+        if (entry := audit_of(self.room, draft)) is not None:
+            self._note(entry)
+
+    def set_facts(self, changes: Facts, done: Callable[[WireError | None], None]) -> None:
+        """Answers at once."""
+        self.facts = apply(self.facts, changes)
+        done(None)
 
     def _state(self, seq: int) -> State | None:
         """The current state of a message; None where there is none."""
@@ -119,22 +163,51 @@ class MemoryLog:
 
 
 _MESSAGE = b'{"type":"message"'
+_KIND_MESSAGE = Kind.MESSAGE  # a member of a class is slow to find
 
 
-class MemoryStore:
-    """Rooms whose history is what their rings hold: for trying out, and for rooms that need none."""
+PAIRS_LOOK = 1000  # rooms of two that are opened between two looks for those that are forgotten, at least
+
+
+class MemoryStore(MemoryDirectory):
+    """Rooms whose history is what their rings hold: for trying out, and for rooms that need none.
+
+    ``note`` gets what the audit log is to have of its rooms, where that is another store's.
+    """
 
     problem: str | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[[AuditEntry], None] | None = None) -> None:
+        super().__init__()
         self._logs: WeakValueDictionary[str, MemoryLog] = WeakValueDictionary()
+        self._pairs: dict[str, set[str]] = {}  # rooms of two by user; some are forgotten already
+        self._pairs_until_look = PAIRS_LOOK
+        self._note_act = note or self.note
 
     def open(self, room: str, done: Callable[[RoomLog | WireError], None]) -> None:
         """A new log, unless it is open; rooms that were closed are forgotten, so its epoch is new then."""
         log = self._logs.get(room)
         if log is None:
-            log = self._logs[room] = MemoryLog(room)
+            log = self._logs[room] = MemoryLog(room, self._note_act)
+            if room.startswith("@"):
+                self._remember_pair(room)
         done(log)
+
+    def _remember_pair(self, room: str) -> None:
+        for user in users_of(room):
+            self._pairs.setdefault(user, set()).add(room)
+        self._pairs_until_look -= 1
+        if self._pairs_until_look:
+            return
+        held = ((user, {room for room in rooms if room in self._logs}) for user, rooms in self._pairs.items())
+        self._pairs = {user: rooms for user, rooms in held if rooms}
+        self._pairs_until_look = len(self._pairs) + PAIRS_LOOK
+
+    def directs(self, user: str, done: Callable[[Sequence[Direct] | WireError], None]) -> None:
+        """Answers at once."""
+        logs = [log for room in self._pairs.get(user, ()) if (log := self._logs.get(room)) is not None]
+        logs = sorted((log for log in logs if log.head), key=lambda log: log.at_ms, reverse=True)
+        done([Direct(log.room, log.head, log.marks.get(user, 0)) for log in logs])
 
     def mark(self, marks: Mapping[tuple[str, str], int]) -> None:
         """Remembered as long as the room is."""

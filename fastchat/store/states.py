@@ -13,9 +13,14 @@ REACTIONS_MAX = 64
 
 
 def check_change(draft: Draft, message: Mapping[str, Any] | None) -> None:
-    """Refuses a change of a message that is not there or not the author's. Raises WireError."""
+    """Refuses a change of a message that is not there or not the author's. Raises WireError.
+
+    A deletion that is ``moderated`` is a moderator's, whose right to it is not looked at here.
+    """
     if message is None or message.get("deleted"):
         raise WireError(Code.NO_SUCH_MESSAGE, f"there is no message with seq {draft.of}", field="seq")
+    if draft.kind is Kind.DELETED and draft.fields.get("moderated") is True:
+        return
     if draft.kind is not Kind.REACTED and message["from"] != draft.author:
         verb = "edit" if draft.kind is Kind.EDITED else "delete"
         raise WireError(Code.FORBIDDEN, f"only {message['from']} may {verb} this message", field="seq")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fastchat.messages import WireError
-from fastchat.store.sqlite import SqliteStore, marks
+from fastchat.store.sqlite import SqliteStore, shared
 from tests.pump import OpenRoom, Pump, message
 
 USERS = 50
@@ -55,7 +55,7 @@ def test_who_asks_while_a_read_is_under_way_shares_the_next_one(
     monkeypatch.setattr(store.reader, "submit", counter.submit)
     assert ask_for_all(store, pump) == expected
     assert counter.reads < USERS
-    monkeypatch.setattr(marks, "QUESTIONS_MAX", 3)
+    monkeypatch.setattr(shared, "QUESTIONS_MAX", 3)
     assert ask_for_all(store, pump) == expected
     store.close()
 

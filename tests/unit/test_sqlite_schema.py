@@ -1,5 +1,6 @@
 """The database file: versions, migrations, and files that cannot be used."""
 
+import gzip
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -8,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from fastchat.store import NO_FACTS, Account, Draft, Kind
 from fastchat.store.sqlite import SqliteStore, StoreError, schema
 from fastchat.store.sqlite.schema import MIGRATIONS, SCHEMA_1, connect
-from tests.pump import OpenRoom, Pump
+from tests.pump import OpenRoom, Pump, marks, message, search
 from tests.unit.test_sqlite_backup import damage_a_store
+
+VERSION_1 = Path(__file__).parent / "files" / "version-1.db.gz"
+"""Three rooms with changes, marks and an index, one of them trimmed: written by the program of that time."""
 
 Content = list[tuple[str, str, str]]
 
@@ -65,6 +70,28 @@ def test_the_schema_of_version_1_stays_as_it_is(tmp_path: Path) -> None:
     assert SCHEMA_1.count("CREATE") == len(names)
 
 
+def test_a_file_that_version_1_has_written_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    path.write_bytes(gzip.decompress(VERSION_1.read_bytes()))
+    assert version(path) == 1
+    pump = Pump()
+    store = SqliteStore(path, deliver=pump.deliver)
+    assert not store.has_accounts
+    lobby, trimmed = OpenRoom(store, pump, "lobby"), OpenRoom(store, pump, "tmp-1")
+    assert (lobby.log.epoch, lobby.log.head, lobby.log.facts) == ("2d40b3e6cab7", 6, NO_FACTS)
+    assert [message.get("text") for message in lobby.messages()] == ["hello", None, "red apple"]
+    assert (trimmed.log.first, trimmed.log.head) == (43, 45)
+    assert marks(store, pump, "alice", ["lobby", "games"]) == {"lobby": 6, "games": 1}
+    assert len(search(store, pump, "apple")[0]) == 1
+    assert lobby.append(message("helo", id="m1")).body is None
+    assert lobby.append(Draft(Kind.MODERATED, "alice", 9, {"action": "topic", "topic": "x"})).seq == 7
+    assert pump.answer(partial(store.add_account, Account("alice", "alice"))) is None
+    store.close()
+    assert version(path) == len(MIGRATIONS)
+    connect(tmp_path / "new.db", "full").close()
+    assert content(path) == content(tmp_path / "new.db")
+
+
 def fill(path: Path) -> None:
     pump = Pump()
     store = SqliteStore(path, deliver=pump.deliver)
@@ -85,7 +112,7 @@ def test_a_further_version_keeps_what_is_there(tmp_path: Path, monkeypatch: pyte
         assert connection.execute("SELECT count(*) FROM reports").fetchone() == (20,)
 
 
-@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize("start", [0, len(MIGRATIONS)])
 def test_half_a_migration_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: int) -> None:
     path = tmp_path / "chat.db"
     if start:

@@ -16,7 +16,7 @@ from fastchat.store import MemoryStore, Store, Stored, open_store
 from fastchat.store.found import WORDS_MAX
 from fastchat.store.interface import PAGE_BYTES
 from fastchat.store.memory import MemoryLog
-from fastchat.store.opening import MixedStore
+from fastchat.store.mixed import MixedStore
 from fastchat.store.sqlite import SqliteStore
 from fastchat.store.states import REACTIONS_MAX
 from tests.pump import OpenRoom, Pump, delete, edit, marks, message, react, search

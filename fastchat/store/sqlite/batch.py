@@ -8,7 +8,10 @@ from typing import Any
 import orjson
 
 from fastchat.messages import WireError
-from fastchat.store.interface import Draft, Kind, Stored
+from fastchat.store.facts import apply, audit_of, facts_of
+from fastchat.store.interface import NO_FACTS, Draft, Facts, Kind, Stored
+from fastchat.store.pairs import users_of
+from fastchat.store.sqlite.audit import add_entry
 from fastchat.store.sqlite.schema import SEQ_BITS, SEQ_MASK
 from fastchat.store.states import State, change, check_change
 
@@ -20,18 +23,20 @@ _INSERTS = tuple(
     (size, f"INSERT OR ROLLBACK INTO events VALUES {', '.join([_ROW] * size)}")
     for size in (ROWS_MAX, 32, 4, 1)
 )
+_MESSAGE = Kind.MESSAGE  # a member of a class is slow to find
 _FIND = f"SELECT key, at_ms FROM events WHERE key >> {SEQ_BITS} = ? AND author = ? AND id = ?"
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class RoomState:
-    """A room's numbers. After a failed commit they are the truth, not the file."""
+    """A room's numbers and facts. After a failed commit they are the truth, not the file."""
 
     name: str
     room_id: int = 0  # 0: not in the file yet
     epoch: str = field(default_factory=lambda: token_hex(6))
     head: int = 0
     first: int = 1
+    facts: Facts = field(default_factory=lambda: NO_FACTS)  # never changed in place: others hold them
 
 
 class Batch:
@@ -48,7 +53,14 @@ class Batch:
         """Numbers the event, unless its id is known or it changes what it may not."""
         if not room.room_id:
             self._create(room)
-        if draft.id is not None and (first := self._find(room, draft.author, draft.id, draft.of)) is not None:
+        ordinary = draft.kind is _MESSAGE
+        # A message stored twice fails at the unique index. What brings something about would do so before
+        # that, or be refused, as a deletion is: so it is looked up.
+        if (
+            draft.id is not None
+            and (self._careful or not ordinary)
+            and (first := self._find(room, draft.author, draft.id)) is not None
+        ):
             return Stored(*first, None)
         if draft.of is not None:
             try:
@@ -56,6 +68,8 @@ class Batch:
             except WireError as error:
                 return error
         seq = room.head = room.head + 1
+        if not ordinary:
+            self._bring_about(room, draft, seq)
         body = draft.encode(room.name, seq)
         key = room.room_id << SEQ_BITS | seq
         # The plain string: sqlite3 looks for an adapter of every other type. ``value`` is a slow property.
@@ -64,6 +78,14 @@ class Batch:
             self._flush()
         self._sizes[room] = self._sizes.get(room, 0) + len(body)
         return Stored(seq, draft.at_ms, body)
+
+    def set_facts(self, room: RoomState, changes: Facts) -> None:
+        """Keeps facts, and takes away those that are None now."""
+        if not room.room_id:
+            self._create(room)
+        for name, value in changes.items():
+            _keep_fact(self._connection, room.room_id, name, value)
+        room.facts = apply(room.facts, changes)
 
     def finish(self) -> None:
         """Writes what has been added."""
@@ -82,16 +104,23 @@ class Batch:
         )
         query = "SELECT id FROM rooms WHERE name = ?"
         (room.room_id,) = self._connection.execute(query, (room.name,)).fetchone()
+        for user in users_of(room.name):
+            self._connection.execute(
+                "INSERT INTO directs (user, room_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                (user, room.room_id),
+            )
 
-    def _find(self, room: RoomState, author: str, draft_id: str, of: int | None) -> tuple[int, int] | None:
+    def _find(self, room: RoomState, author: str, draft_id: str) -> tuple[int, int] | None:
         """The first event with this id: its seq and time."""
-        # A message stored twice fails at the unique index. A change stored twice would be refused before
-        # that, if it was a deletion: so it is looked up.
-        if not self._careful and of is None:
-            return None
         self._flush()
         found = self._connection.execute(_FIND, (room.room_id, author, draft_id)).fetchone()
         return (found[0] & SEQ_MASK, found[1]) if found else None
+
+    def _bring_about(self, room: RoomState, draft: Draft, seq: int) -> None:
+        if changes := facts_of(draft):
+            self.set_facts(room, changes)
+        if (entry := audit_of(room.name, draft)) is not None:
+            add_entry(self._connection, entry, room.room_id << SEQ_BITS | seq)
 
     def _change(self, room: RoomState, draft: Draft) -> None:
         """Checks the change and keeps what becomes of the message. Raises WireError."""
@@ -122,6 +151,14 @@ class Batch:
                 at += rows * _COLUMNS
 
 
+def _keep_fact(connection: sqlite3.Connection, room_id: int, name: str, value: Any) -> None:
+    if value is None:
+        connection.execute("DELETE FROM facts WHERE room_id = ? AND name = ?", (room_id, name))
+    else:
+        row = (room_id, name, orjson.dumps(value).decode())
+        connection.execute("REPLACE INTO facts (room_id, name, value) VALUES (?, ?, ?)", row)
+
+
 def _keep_state(connection: sqlite3.Connection, key: int, state: State) -> None:
     connection.execute("REPLACE INTO states (key, body) VALUES (?, ?)", (key, orjson.dumps(state).decode()))
     _index_again(connection, key, state)
@@ -145,19 +182,23 @@ def take_back(connection: sqlite3.Connection, room: RoomState, last: int) -> Non
     found = connection.execute("SELECT id FROM rooms WHERE name = ?", (room.name,)).fetchone()
     if found is None:
         return
+    # What facts were is not in the events: trimming may have taken those that told of them.
+    connection.execute("DELETE FROM facts WHERE room_id = ?", found)
+    for name, value in room.facts.items():
+        _keep_fact(connection, found[0], name, value)
     base = found[0] << SEQ_BITS
     span = (base | room.head, base | last)
     left = connection.execute("SELECT kind, body FROM events WHERE key > ? AND key <= ?", span).fetchall()
     if not left:
         return
-    for table, column in (("events", "key"), ("states", "key"), ("texts", "rowid")):
+    for table, column in (("events", "key"), ("states", "key"), ("texts", "rowid"), ("audit", "key")):
         connection.execute(f"DELETE FROM {table} WHERE {column} > ? AND {column} <= ?", span)
     connection.execute(
         "UPDATE rooms SET head = ?, indexed = min(indexed, ?), size_bytes = size_bytes - ? WHERE id = ?",
         (room.head, room.head, sum(len(body.encode()) for _, body in left), found[0]),
     )
-    for seq in {orjson.loads(body)["of"] for kind, body in left if kind != Kind.MESSAGE}:
-        if seq <= room.head:
+    for seq in {orjson.loads(body).get("of") for kind, body in left if kind != Kind.MESSAGE}:
+        if seq is not None and seq <= room.head:
             _recall_state(connection, base, seq)
 
 

@@ -1,21 +1,12 @@
-"""What users have read, asked for by many at once: who asks while a read is under way shares the next one."""
-
-from __future__ import annotations
+"""What users have read, in the file: asked for by many at once."""
 
 import sqlite3
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 
-from fastchat.messages import WireError
-from fastchat.store.sqlite.reader import Reader
-
-QUESTIONS_MAX = 1000
-"""Questions that are answered with one read: about 10 ms of the reader's thread."""
-
-Answer = Mapping[str, int] | WireError
-Question = tuple[str, Sequence[str], Callable[[Answer], None]]
+Question = tuple[str, Sequence[str]]
+"""A user and rooms."""
 
 # By the number of the question. The order of the joins is ours: each asks for few of many.
 _MARKS = """
@@ -25,44 +16,19 @@ _MARKS = """
     CROSS JOIN marks ON marks.user = asked.value ->> 0 AND marks.room_id = rooms.id
 """
 
+SAVE_MARKS = """
+    INSERT INTO marks (user, room_id, seq)
+    SELECT value ->> 0, rooms.id, value ->> 2 FROM json_each(?) JOIN rooms ON rooms.name = value ->> 1
+    WHERE true ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)
+"""
+"""Of rows of user, room and seq, as JSON."""
 
-class MarkReader:
-    """Reads marks in the reader's thread. When everyone comes back at once, a read for each would be dear."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._waiting: deque[Question] = deque()
-        self._reading = False
-
-    def ask(self, user: str, rooms: Sequence[str], done: Callable[[Answer], None]) -> None:
-        """How far the user has read each of the rooms; rooms without a mark are missing."""
-        self._waiting.append((user, rooms, done))
-        self._go_on()
-
-    def _go_on(self) -> None:
-        if self._waiting and not self._reading:
-            self._reading = True
-            # Taken when the reader's turn comes, so that it has everyone who has asked by then.
-            taken: list[Question] = []
-            self._reader.submit(lambda connection: self._read(connection, taken), self._on_read(taken))
-
-    def _read(self, connection: sqlite3.Connection, taken: list[Question]) -> list[dict[str, int]]:
-        while self._waiting and len(taken) < QUESTIONS_MAX:
-            taken.append(self._waiting.popleft())
-        asked = orjson.dumps([(user, rooms) for user, rooms, _ in taken]).decode()
-        (found,) = connection.execute(_MARKS, (asked,)).fetchone()
-        answers: list[dict[str, int]] = [{} for _ in taken]
-        for number, room, seq in orjson.loads(found):
-            answers[number][room] = seq
-        return answers
-
-    def _on_read(self, taken: list[Question]) -> Callable[[list[dict[str, int]] | WireError], None]:
-        def answer(answers: list[dict[str, int]] | WireError) -> None:
-            self._reading = False
-            # Where not even a thread could be had, nobody has taken the first question.
-            asked = taken or [self._waiting.popleft()]
-            self._go_on()
-            for number, (_, _, done) in enumerate(asked):
-                done(answers if isinstance(answers, WireError) else answers[number])
-
-        return answer
+def read_marks(connection: sqlite3.Connection, questions: Sequence[Question]) -> list[Mapping[str, int]]:
+    """How far each user has read each of its rooms; rooms without a mark are missing."""
+    asked = orjson.dumps(questions).decode()
+    (found,) = connection.execute(_MARKS, (asked,)).fetchone()
+    answers: list[dict[str, int]] = [{} for _ in questions]
+    for number, room, seq in orjson.loads(found):
+        answers[number][room] = seq
+    return list(answers)

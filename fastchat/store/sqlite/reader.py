@@ -14,10 +14,16 @@ import orjson
 
 from fastchat.messages import WireError
 from fastchat.store.found import cut_page, parse_query
-from fastchat.store.interface import BLOCK_EVENTS, PAGE_BYTES, Block, Kind, Page
+from fastchat.store.interface import BLOCK_EVENTS, NO_FACTS, PAGE_BYTES, Block, Kind, Page
 from fastchat.store.sqlite.batch import RoomState
 from fastchat.store.sqlite.schema import SEQ_BITS, SEQ_MASK, connect_to_read
 from fastchat.store.sqlite.writer import unavailable
+
+_ROOM = """
+    SELECT id, epoch, head, first, (
+        SELECT json_group_object(name, json(value)) FROM facts WHERE room_id = rooms.id
+    ) FROM rooms WHERE name = ?
+"""
 
 _BLOCK = """
     SELECT group_concat(body, char(10)), count(*), min(key)
@@ -91,9 +97,12 @@ class Reader:
 
 
 def read_room(connection: sqlite3.Connection, name: str) -> RoomState:
-    """The room's numbers; those of a new room where there is none."""
-    row = connection.execute("SELECT id, epoch, head, first FROM rooms WHERE name = ?", (name,)).fetchone()
-    return RoomState(name, *row) if row else RoomState(name)
+    """The room's numbers and facts; those of a new room where there is none."""
+    row = connection.execute(_ROOM, (name,)).fetchone()
+    if row is None:
+        return RoomState(name)
+    room_id, epoch, head, first, facts = row
+    return RoomState(name, room_id, epoch, head, first, orjson.loads(facts) or NO_FACTS)
 
 
 def read_block(connection: sqlite3.Connection, room: RoomState, after: int, head: int) -> Block:

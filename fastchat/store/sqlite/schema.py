@@ -6,9 +6,11 @@ An event's key is ``room_id << 40 | seq``: a room's events lie together, in orde
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Durability = Literal["full", "normal"]
+Statement = tuple[str, tuple[Any, ...]]
+"""SQL and its parameters."""
 
 SEQ_BITS = 40
 SEQ_MASK = (1 << SEQ_BITS) - 1
@@ -51,8 +53,45 @@ CREATE TABLE marks (            -- how far users have read
 CREATE VIRTUAL TABLE texts USING fts5(text, tokenize = "unicode61 remove_diacritics 2");
 """
 
+SCHEMA_2 = """
+CREATE TABLE facts (            -- what is true of a room beside its events
+    room_id INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,        -- JSON
+    PRIMARY KEY (room_id, name)
+) WITHOUT ROWID;
+CREATE TABLE directs (          -- rooms of two by who is in them
+    user TEXT NOT NULL,
+    room_id INTEGER NOT NULL,
+    PRIMARY KEY (user, room_id)
+) WITHOUT ROWID;
+CREATE TABLE accounts (
+    key TEXT PRIMARY KEY,       -- what the name shares with all that look like it
+    name TEXT NOT NULL,
+    password TEXT,              -- what argon2 made of it
+    subject TEXT UNIQUE,        -- issuer and sub of its tokens
+    operator INTEGER NOT NULL,
+    disabled INTEGER NOT NULL,
+    created_at_ms INTEGER NOT NULL,
+    seen_at_ms INTEGER NOT NULL,
+    valid_from_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY,
+    key INTEGER,                -- of the event that it tells of, if there is one
+    at_ms INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    room TEXT NOT NULL,
+    target TEXT NOT NULL,
+    detail TEXT NOT NULL        -- JSON, or empty
+);
+CREATE INDEX audit_by_event ON audit (key) WHERE key IS NOT NULL;
+"""
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     lambda connection: _run(connection, SCHEMA_1),
+    lambda connection: _run(connection, SCHEMA_2),
 )
 """Each takes the schema one version further; a file's version is how many it has had."""
 

@@ -7,18 +7,20 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-import orjson
-
 from fastchat._ring import Ring
 from fastchat.messages import WireError
-from fastchat.store.interface import Block, Draft, Page, Retention, RoomLog, Stored
+from fastchat.store.interface import AUDIT_KEPT, Block, Draft, Facts, Page, Retention, RoomLog, Stored
 from fastchat.store.sqlite import reader
+from fastchat.store.sqlite.accounts import has_accounts
 from fastchat.store.sqlite.batch import RoomState
-from fastchat.store.sqlite.marks import MarkReader
-from fastchat.store.sqlite.schema import Durability, StoreError
+from fastchat.store.sqlite.directory import SqliteDirectory
+from fastchat.store.sqlite.marks import read_marks
+from fastchat.store.sqlite.schema import Durability, StoreError, connect_to_read
+from fastchat.store.sqlite.shared import SharedReads
 from fastchat.store.sqlite.upkeep import Indexing, Upkeep
 from fastchat.store.sqlite.writer import Append, Job, Writer
 
@@ -26,7 +28,7 @@ from fastchat.store.sqlite.writer import Append, Job, Writer
 class SqliteLog:
     """One room's log in the file."""
 
-    __slots__ = ("_store", "epoch", "head", "room", "state")
+    __slots__ = ("_store", "epoch", "facts", "head", "room", "state")
 
     durable = True
 
@@ -36,6 +38,7 @@ class SqliteLog:
         self.room = state.name
         self.epoch = state.epoch
         self.head = state.head
+        self.facts = state.facts
 
     def on_delivered(self, seq: int) -> None:
         """The event is about to be shown to the room."""
@@ -51,8 +54,11 @@ class SqliteLog:
 
     def append(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
         """Answers after the commit."""
-
         self._store.writer.submit(Append(self, draft, done))
+
+    def set_facts(self, changes: Facts, done: Callable[[WireError | None], None]) -> None:
+        """Answers after the commit, in its turn among the events."""
+        self._store.writer.submit(Append(self, changes, done))
 
     def read(
         self, after: int, before: int, limit: int, newest: bool, done: Callable[[Page | WireError], None]
@@ -70,11 +76,11 @@ class SqliteLog:
         self._store.reader.submit(query, done)
 
 
-class SqliteStore:
-    """Durable rooms. One process may use a file at a time.
+class SqliteStore(SqliteDirectory):
+    """Durable rooms and accounts. One process may use a file at a time.
 
     ``deliver(callback, *args)`` runs callbacks in the loop's thread (``call_soon_threadsafe``).
-    ``retention(room)`` says how much of a room is kept.
+    ``retention(room)`` says how much of a room is kept, ``audit`` how much of the audit log.
     """
 
     def __init__(
@@ -84,19 +90,25 @@ class SqliteStore:
         deliver: Callable[..., object],
         durability: Durability = "full",
         retention: Callable[[str], Retention] = lambda room: Retention(),
+        audit: Retention = AUDIT_KEPT,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         """Opens or creates the file. Raises StoreError."""
         self._lock = lock(path)
-        self._unsaved: dict[tuple[str, str], int] = {}  # marks that are not in the file yet
         try:
-            self._upkeep = Upkeep(retention, wall_ms)
-            self.writer = Writer(path, durability, deliver, self._upkeep.step, self._save_marks)
+            self._upkeep = Upkeep(retention, wall_ms, audit)
+            writer = Writer(path, durability, deliver, self._upkeep.step, self.save)
+            try:
+                with closing(connect_to_read(path)) as connection:
+                    known = has_accounts(connection)
+            except sqlite3.Error as error:
+                writer.close()
+                raise StoreError(f"cannot use {path}: {error}") from None
         except BaseException:
             os.close(self._lock)
             raise
-        self.reader = reader.Reader(path, deliver, "reader")
-        self._marks = MarkReader(self.reader)
+        super().__init__(writer, reader.Reader(path, deliver, "reader"), has_accounts=known)
+        self._marks = SharedReads(self.reader, read_marks)
         # A search may take long: those who read must not wait for it.
         self.searcher = reader.Reader(path, deliver, "searcher")
 
@@ -106,7 +118,7 @@ class SqliteStore:
         return self.writer.problem
 
     def open(self, room: str, done: Callable[[RoomLog | WireError], None]) -> None:
-        """Reads the room's numbers."""
+        """Reads the room's numbers and facts."""
 
         def on_read(state: RoomState | WireError) -> None:
             done(state if isinstance(state, WireError) else SqliteLog(self, self._upkeep.watch(state)))
@@ -117,32 +129,14 @@ class SqliteStore:
 
     def mark(self, marks: Mapping[tuple[str, str], int]) -> None:
         """All in one transaction; tried again when the file can be written to again."""
-        for key, seq in marks.items():
-            self._unsaved[key] = max(seq, self._unsaved.get(key, 0))
-        self._save_marks()
-
-    def _save_marks(self) -> None:
-        if not self._unsaved:
-            return
-        marks = dict(self._unsaved)
-        rows = orjson.dumps([(user, room, seq) for (user, room), seq in marks.items()]).decode()
-
-        def run(connection: sqlite3.Connection) -> None:
-            connection.execute(_SAVE_MARKS, (rows,))
-
-        def on_saved(result: WireError | None) -> None:
-            if result is None:
-                for key, seq in marks.items():
-                    if self._unsaved.get(key) == seq:
-                        del self._unsaved[key]
-
-        self.writer.submit(Job(run, on_saved))
+        self._unsaved_marks.add(marks)
 
     def marks(
         self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]
     ) -> None:
         """Reads in the reader's thread, for all who ask meanwhile."""
-        fresh = {room: seq for room in rooms if (seq := self._unsaved.get((user, room))) is not None}
+        unsaved = self._unsaved_marks
+        fresh = {room: seq for room in rooms if (seq := unsaved.get((user, room))) is not None}
 
         def on_read(saved: Mapping[str, int] | WireError) -> None:
             if isinstance(saved, WireError):
@@ -150,7 +144,7 @@ class SqliteStore:
             else:
                 done({**saved, **{room: max(seq, saved.get(room, 0)) for room, seq in fresh.items()}})
 
-        self._marks.ask(user, rooms, on_read if fresh else done)
+        self._marks.ask((user, rooms), on_read if fresh else done)
 
     # Search
 
@@ -185,13 +179,6 @@ class SqliteStore:
         self.writer.close()
         os.close(self._lock)
         self._lock = -1
-
-
-_SAVE_MARKS = """
-    INSERT INTO marks (user, room_id, seq)
-    SELECT value ->> 0, rooms.id, value ->> 2 FROM json_each(?) JOIN rooms ON rooms.name = value ->> 1
-    WHERE true ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)
-"""
 
 
 def lock(path: Path) -> int:

@@ -10,7 +10,8 @@ from weakref import WeakValueDictionary
 
 import orjson
 
-from fastchat.store.interface import Kind, Retention
+from fastchat.store.interface import AUDIT_KEPT, Kind, Retention
+from fastchat.store.sqlite.audit import trim_entries
 from fastchat.store.sqlite.batch import RoomState
 from fastchat.store.sqlite.schema import SEQ_BITS, SEQ_MASK
 
@@ -57,8 +58,16 @@ _OLDEST = f"""
 class Upkeep:
     """Keeps the rooms that are in use (``watch``), and works through the file (``step``)."""
 
-    def __init__(self, retention: Callable[[str], Retention], wall_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        retention: Callable[[str], Retention],
+        wall_ms: Callable[[], int],
+        audit: Retention = AUDIT_KEPT,
+    ) -> None:
+        """``retention`` tells for a room how much of it is kept, ``audit`` how much of the audit log."""
         self._retention = retention
+        self._audit = audit
+        self._audit_next = True
         self._wall_ms = wall_ms
         self._rooms: WeakValueDictionary[str, RoomState] = WeakValueDictionary()
         self._index_next = True
@@ -90,6 +99,10 @@ class Upkeep:
     # Trimming
 
     def _trim_next(self, connection: sqlite3.Connection) -> bool:
+        if self._audit_next:
+            self._audit_next = trim_entries(connection, self._audit, self._wall_ms())
+            if self._audit_next:
+                return True
         if not self._to_trim:
             return self._look(connection)
         room_id, name = self._to_trim[-1]
@@ -113,6 +126,7 @@ class Upkeep:
         self._last_looked = rooms[-1][0] if rooms else 0
         if not rooms:
             self._next_pass_at = time.monotonic() + TRIM_PASS_S
+            self._audit_next = True
         return bool(rooms)
 
     def _trim(self, connection: sqlite3.Connection, room_id: int, name: str) -> bool:

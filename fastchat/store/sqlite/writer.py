@@ -17,9 +17,9 @@ from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from fastchat.messages import Code, WireError
-from fastchat.store.interface import Draft, Stored
+from fastchat.store.interface import Draft, Facts, Stored
 from fastchat.store.sqlite.batch import Batch, RoomState, take_back
-from fastchat.store.sqlite.schema import Durability, StoreError, connect, set_durability
+from fastchat.store.sqlite.schema import Durability, Statement, StoreError, connect, set_durability
 
 COLLECTED_MAX = 2048  # what is looked at together, so that the first one does not wait for ever
 FILL_S = 0.002  # for which a commit is filled at least
@@ -40,25 +40,32 @@ class Log(Protocol):
         """The event is about to be shown to the room. Called in the loop's thread."""
 
 
+Result = Stored | WireError | None
+"""What came of an `Append`; None for facts that are kept."""
+
+
 @dataclass(slots=True)
 class Append:
-    """A draft that waits for its commit."""
+    """A draft, or facts by themselves, that wait for their commit."""
 
     log: Log
-    draft: Draft
-    done: Callable[[Stored | WireError], None]
+    draft: Draft | Facts
+    done: Callable[[Any], None]
 
 
 @dataclass(slots=True)
 class Job:
     """Something else to be done in a transaction of its own; ``done`` gets what ``run`` returns.
 
-    ``volatile``: it can be done again after a power cut, so that it need not wait for the disk.
+    ``volatile``: it can be done again after a power cut, so that it need not wait for the disk. What must not
+    turn up after its commit has failed says in ``undo``, before ``run`` ends, what takes it back: statements
+    that do nothing where it left nothing.
     """
 
     run: Callable[[sqlite3.Connection], Any]
     done: Callable[[Any], None]
     volatile: bool = False
+    undo: tuple[Statement, ...] = ()
 
 
 class Writer:
@@ -88,6 +95,7 @@ class Writer:
         self._connection: sqlite3.Connection | None = connect(path, durability)
         self._queue: SimpleQueue[Append | Job | None] = SimpleQueue()
         self._doubtful: dict[RoomState, int] = {}  # rooms of failed commits, and how far these went
+        self._undo: dict[tuple[Statement, ...], None] = {}  # what failed jobs may have left, each once
         self._commit_s = 0.0  # that the last one took
         self._closed = False
         self.problem: str | None = None
@@ -173,11 +181,15 @@ class Writer:
         connection.execute("BEGIN IMMEDIATE")
         for room, last in self._doubtful.items():
             take_back(connection, room, last)
+        for undo in reversed(self._undo):
+            for statement in undo:
+                connection.execute(*statement)
         yield connection
         began_at = time.monotonic()
         connection.execute("COMMIT")
         self._commit_s = time.monotonic() - began_at
         self._doubtful.clear()
+        self._undo.clear()
         if self.problem is not None:
             self.problem = None
             self._deliver(self._on_recovered)
@@ -212,6 +224,8 @@ class Writer:
             if job.volatile:
                 set_durability(connection, self._durability)
         except Exception as error:
+            if job.undo:
+                self._undo[job.undo] = None
             self._failed(error)
             result = unavailable(error)
             self._probe()  # it may be this job's problem alone
@@ -221,8 +235,8 @@ class Writer:
 
     def _commit(self, appends: Sequence[Append]) -> int:
         """Commits the first of them, at least one; returns how many have been answered."""
-        before = {append.log.state: (append.log.state.head, append.log.state.room_id) for append in appends}
-        results: Sequence[Stored | WireError]
+        before = {(room := append.log.state): (room.head, room.room_id, room.facts) for append in appends}
+        results: Sequence[Result]
         try:
             try:
                 results = self._write(appends, careful=False)
@@ -240,24 +254,29 @@ class Writer:
         self._deliver(_complete, appends[: len(results)], results)
         return len(results)
 
-    def _restore(self, before: dict[RoomState, tuple[int, int]]) -> None:
-        for room, (head, room_id) in before.items():
-            room.head, room.room_id = head, room_id
+    def _restore(self, before: dict[RoomState, tuple[int, int, Facts]]) -> None:
+        for room, (head, room_id, facts) in before.items():
+            room.head, room.room_id, room.facts = head, room_id, facts
 
-    def _write(self, appends: Sequence[Append], *, careful: bool) -> list[Stored | WireError]:
+    def _write(self, appends: Sequence[Append], *, careful: bool) -> list[Result]:
         with self._transaction() as connection:
             batch = Batch(connection, careful=careful)
             full_at = time.monotonic() + max(FILL_S, self._commit_s)
-            results: list[Stored | WireError] = []
+            results: list[Result] = []
             for append in appends:
-                results.append(batch.add(append.log.state, append.draft))
+                draft = append.draft
+                if isinstance(draft, Draft):
+                    results.append(batch.add(append.log.state, draft))
+                else:
+                    batch.set_facts(append.log.state, draft)
+                    results.append(None)
                 if len(results) % FILL_STEP == 0 and time.monotonic() > full_at:
                     break
             batch.finish()
         return results
 
 
-def _complete(appends: Sequence[Append], results: Sequence[Stored | WireError]) -> None:
+def _complete(appends: Sequence[Append], results: Sequence[Result]) -> None:
     """In the loop's thread: tells everyone what came of it, even when somebody fails to take it."""
     failure: Exception | None = None
     for append, result in zip(appends, results, strict=True):

@@ -1,0 +1,66 @@
+"""Reads that many ask for at once: who asks while one is under way shares the next one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from fastchat.messages import WireError
+from fastchat.store.sqlite.reader import Reader
+
+QUESTIONS_MAX = 1000
+"""Questions that are answered with one read: about 10 ms of the reader's thread."""
+
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+
+
+class SharedReads(Generic[Question, Answer]):
+    """Questions of one kind. When everyone comes back at once, a read for each would be dear.
+
+    ``read`` answers any number of them, in their order, in the reader's thread.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        read: Callable[[sqlite3.Connection, Sequence[Question]], Sequence[Answer]],
+    ) -> None:
+        self._reader = reader
+        self._read = read
+        self._waiting: deque[tuple[Question, Callable[[Any], None]]] = deque()
+        self._reading = False
+
+    def ask(self, question: Question, done: Callable[[Answer | WireError], None]) -> None:
+        """Answers it with those that others ask meanwhile."""
+        self._waiting.append((question, done))
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._waiting and not self._reading:
+            self._reading = True
+            # Taken when the reader's turn comes, so that it has everyone who has asked by then.
+            taken: list[tuple[Question, Callable[[Any], None]]] = []
+            self._reader.submit(lambda connection: self._take(connection, taken), self._on_read(taken))
+
+    def _take(
+        self, connection: sqlite3.Connection, taken: list[tuple[Question, Callable[[Any], None]]]
+    ) -> Sequence[Answer]:
+        while self._waiting and len(taken) < QUESTIONS_MAX:
+            taken.append(self._waiting.popleft())
+        return self._read(connection, [question for question, _ in taken])
+
+    def _on_read(
+        self, taken: list[tuple[Question, Callable[[Any], None]]]
+    ) -> Callable[[Sequence[Answer] | WireError], None]:
+        def answer(answers: Sequence[Answer] | WireError) -> None:
+            self._reading = False
+            # Where not even a thread could be had, nobody has taken the first question.
+            asked = taken or [self._waiting.popleft()]
+            self._go_on()
+            for number, (_, done) in enumerate(asked):
+                done(answers if isinstance(answers, WireError) else answers[number])
+
+        return answer
