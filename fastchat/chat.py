@@ -7,6 +7,7 @@ from typing import Protocol
 
 from fastchat._fanout import Writer
 from fastchat._ring import Profile
+from fastchat.auth.interface import Authenticator
 from fastchat.dialects import JsonDialect, encode_event
 from fastchat.presence import CallLater
 from fastchat.rooms import Hub
@@ -109,6 +110,7 @@ class Chat:
     """The parts that a connection needs of its server; ``clock`` in seconds, ``wall_ms`` since 1970."""
 
     hub: Hub
+    authenticator: Authenticator
     profiles: Profiles
     limits: Limits
     census: Census

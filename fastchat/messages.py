@@ -20,7 +20,7 @@ from fastchat._events import encode_sent as encode_sent
 
 PROTOCOL_VERSION = 1
 
-NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,31}"
+NAME_LENGTH_MAX = 32
 ROOM_PATTERN = "[a-z0-9][a-z0-9._-]{0,63}"
 SEQ_MAX = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 ID_LENGTH_MAX = 64
@@ -77,10 +77,8 @@ class WireError(Exception):
 
 
 _ROOM = Pattern(f"must be a string that matches {ROOM_PATTERN}", re.compile(ROOM_PATTERN))
-_NAME = Pattern(
-    "must be 1 to 32 ASCII letters, digits, '.', '_' or '-', the first a letter or digit",
-    re.compile(NAME_PATTERN),
-)
+# ``auth.names`` knows which of these are names.
+_NAME = Text(f"must be a string of 1 to {NAME_LENGTH_MAX} characters", 1, NAME_LENGTH_MAX)
 _SEQ = Integer("must be an integer from 0 to 2^53 - 1", 0, SEQ_MAX)
 _LIMIT = Integer("must be an integer of at least 1", 1, None)
 _ID = Text(f"must be a string of 1 to {ID_LENGTH_MAX} characters", 1, ID_LENGTH_MAX)

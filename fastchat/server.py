@@ -20,6 +20,7 @@ import uvloop
 
 from fastchat import log
 from fastchat._fanout import Fanout
+from fastchat.auth.building import build_authentication, build_passwords
 from fastchat.chat import Census, Chat, Member, Profiles
 from fastchat.config import Address, ConfigError, Settings, changes, is_live
 from fastchat.config.settings import RoomClass
@@ -42,6 +43,11 @@ GC_THRESHOLDS = (50_000, 20, 20)
 KEEP_ALIVE_S = 5  # how long an HTTP connection may wait for its next request
 
 logger = log.get_logger(__name__)
+
+
+def wall_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 class HttpServer(uvicorn.Server):
@@ -135,8 +141,10 @@ class Server:
             history_page=settings.rooms.history_page,
         )
         self._store = self._open_store(loop)
+        self._passwords = build_passwords(settings.auth, loop.call_soon_threadsafe)
         return Chat(
             hub=Hub(fanout, self._store, rooms, clock=time.monotonic, call_later=loop.call_later),
+            authenticator=build_authentication(settings, self._store, self._passwords, wall_ms),
             profiles=Profiles(settings.fanout.watermarks("websocket"), settings.fanout.watermarks("line")),
             limits=limits,
             census=Census(settings.limits.connections, settings.limits.connections_per_address),
@@ -144,7 +152,7 @@ class Server:
             server=f"fastchat/{VERSION}",
             banner_after_s=settings.line.banner_after_ms / 1000,
             clock=time.monotonic,
-            wall_ms=lambda: time.time_ns() // 1_000_000,
+            wall_ms=wall_ms,
             call_later=loop.call_later,
         )
 
@@ -347,6 +355,7 @@ class Server:
         self._websockets.stop()
         await self._http.stop()
         self._lines.stop()
+        self._passwords.close()
         await self.close_store()
         logger.info("stopped")
 

@@ -5,6 +5,8 @@ import heapq
 import typing
 from collections.abc import Callable
 
+from fastchat.auth.passwords import Verdict
+from fastchat.messages import WireError
 from fastchat.protocols.stream import Stream
 
 
@@ -297,3 +299,13 @@ class RecordingHandler:
         self.events.append(event)
         if self._on_event is not None:
             self._on_event(self, event)
+
+
+class PlainPasswords:
+    """Passwords that are kept as they are: it takes no time and answers at once."""
+
+    def hash(self, password: str, done: Callable[[str | WireError], None]) -> None:
+        done(password)
+
+    def verify(self, password: str, stored: str | None, done: Callable[[Verdict | WireError], None]) -> None:
+        done(Verdict(right=password == stored))

@@ -12,13 +12,14 @@ from typing import Any
 
 from fastchat._fanout import Fanout, Writer
 from fastchat._websocket import FrameParser
+from fastchat.auth.authentication import Authentication, Policy
 from fastchat.chat import Census, Chat, Profiles
 from fastchat.connection import Connection, LineConnection, WebSocketConnection
 from fastchat.messages import Reply, dumps, encode_lagged, encode_sent
 from fastchat.rooms import Hub, RoomSettings
 from fastchat.session import Limits, Session
 from fastchat.store import MemoryStore, Store, Stored
-from tests.fakes import FakeLoop, FakeTransport
+from tests.fakes import FakeLoop, FakeTransport, PlainPasswords
 
 Document = dict[str, Any]
 STARTED_AT_MS = 1_700_000_000_000
@@ -35,18 +36,27 @@ class Party:
         watermarks: tuple[int, int] = (65536, 32768),
         banner_after_s: float = 1.0,
         store: Store | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self.loop = FakeLoop()
         self.limits = limits or Limits(messages_per_s=0)
         fanout = Fanout(self.loop.call_soon, self.loop.time, encode_lagged)
         settings = rooms or RoomSettings()
+        logs: Store = MemoryStore() if store is None else store
         self.chat = Chat(
             hub=Hub(
                 fanout,
-                store or MemoryStore(),
+                logs,
                 settings,
                 clock=self.loop.time,
                 call_later=self.loop.call_later,
+            ),
+            authenticator=Authentication(
+                logs,
+                PlainPasswords(),
+                policy or Policy(),
+                clock=self.loop.time,
+                wall_ms=self.wall_ms,
             ),
             profiles=Profiles(watermarks, watermarks),
             limits=self.limits,

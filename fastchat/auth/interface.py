@@ -24,7 +24,10 @@ class Authenticator(Protocol):
     """Tells who a client is. Each ``done`` is called exactly once, in the loop's thread, perhaps at once."""
 
     def authenticate(self, credentials: Credentials, done: Answer) -> None:
-        """Who the client is. A guest's name that is free may still be claimed by somebody else meanwhile."""
+        """Who the client is. A guest's name that is free may still be claimed by somebody else meanwhile.
+
+        A guest that names nothing has an empty name: whoever knows who is online makes one up.
+        """
 
     def register(self, name: str, password: str, address: str, done: Answer) -> None:
         """Makes an account, where the settings allow it."""

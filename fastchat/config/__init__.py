@@ -4,7 +4,7 @@ Sources, strongest first: flags and `--set section.key=value`, the environment (
 a TOML file, the defaults. `Settings()` is the defaults alone; `load` reads the sources.
 """
 
-from fastchat.config.address import Address, parse_address
+from fastchat.config.address import Address, is_loopback, parse_address
 from fastchat.config.load import Loaded, changes, is_live, load, read
 from fastchat.config.settings import Settings
 from fastchat.errors import ConfigError
@@ -16,6 +16,7 @@ __all__ = [
     "Settings",
     "changes",
     "is_live",
+    "is_loopback",
     "load",
     "parse_address",
     "read",

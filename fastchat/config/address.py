@@ -22,6 +22,14 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def is_loopback(address: Address) -> bool:
+    """Whether only this machine can connect there."""
+    try:
+        return ipaddress.ip_address(address.host).is_loopback
+    except ValueError:
+        return address.host == "localhost"
+
+
 def parse_address(text: str) -> Address:
     """Reads HOST:PORT; IPv6 stands in brackets. Raises ValueError, with a text if `ADDRESS` is not enough."""
     host, colon, port = text.rpartition(":")

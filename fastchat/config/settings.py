@@ -357,6 +357,73 @@ class Store(Section):
     )
 
 
+class Auth(Section):
+    """Who may come in: guests, accounts with passwords."""
+
+    guests: Literal["auto", "on", "read-only", "off"] = Field(
+        default="auto",
+        description="auto lets guests in while only this machine can connect; read-only lets them watch.",
+    )
+    registration: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="auto lets people make accounts while only this machine can connect; off: you make them.",
+    )
+    password_length_min: int = Field(
+        default=15,
+        ge=8,
+        le=64,
+        description="Lower it only where a second factor protects accounts; NIST asks for 15 without one.",
+    )
+    password_threads: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Raise it on many cores where many log in at once; each takes password_memory_bytes.",
+    )
+    password_queue: int = Field(
+        default=100,
+        ge=1,
+        le=100_000,
+        description="Logins that may wait for a thread; more are told to come back.",
+    )
+    password_memory_bytes: int = Field(
+        default=19 * 1024 * 1024,
+        ge=8 * 1024 * 1024,
+        le=GIB,
+        description="Raise it to make guessing of stolen hashes dearer, and every login.",
+    )
+    password_rounds: int = Field(
+        default=2,
+        ge=1,
+        le=100,
+        description="As password_memory_bytes, in time alone; hashes are made anew at the next login.",
+    )
+    attempts: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="Wrong passwords for one account before it has to wait longer and longer.",
+    )
+    attempts_per_address: int = Field(
+        default=20,
+        ge=1,
+        le=100_000,
+        description="As attempts, from one address; raise it where many users share one.",
+    )
+    attempts_wait_max_s: float = Field(
+        default=60,
+        ge=1,
+        le=DAY_S,
+        description="The longest such wait; others can make you wait so long, so don't raise it much.",
+    )
+    registrations_per_address: int = Field(
+        default=5,
+        ge=1,
+        le=100_000,
+        description="New accounts from one address before it has to wait longer and longer.",
+    )
+
+
 class Server(Section):
     """The process."""
 
@@ -404,6 +471,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     rooms: Rooms = Rooms()
     store: Store = Store()
+    auth: Auth = Auth()
     server: Server = Server()
     log: Log = Log()
 

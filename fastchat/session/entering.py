@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from fastchat.auth.names import normalize_name
 from fastchat.messages import PROTOCOL_VERSION, Code, Command, WireError
 from fastchat.rooms import Room
 from fastchat.session.conversation import Conversation
@@ -16,6 +17,8 @@ Marks = Mapping[str, int]
 def hello(session: Conversation, command: Command, wall_ms: int) -> None:
     """Takes a name, or another one, and comes back to the rooms of ``resume``."""
     name = command.get("user")
+    if name is not None:
+        name = normalize_name(name)
     if session.state is State.NEW:
         session.user = session.hub.claim_name(name)
         session.state = State.READY

@@ -215,7 +215,7 @@ async def test_commands_and_their_mistakes(
         ("/help", "/history [N]"),
         ("/dance", "no command /dance"),
         ("/nick", "say which name"),
-        ("/nick no spaces", "must be 1 to 32"),
+        ("/nick no spaces", "must be letters and digits"),
         ("/join", "say which room"),
         ("/join No Room", "must be a string that matches"),
         ("/leave nowhere", "not in room nowhere"),

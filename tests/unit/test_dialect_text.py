@@ -106,7 +106,7 @@ def test_a_taken_name_is_said_once_and_another_may_be_tried(party: Party, alice:
     assert person.reads() == ["* user Alice is taken; choose another name"]
     person.type("/nick bad name")
     (refused,) = person.reads()
-    assert refused.startswith("* user must be 1 to 32 ")
+    assert refused.startswith("* user must be letters and digits")
     person.type("/nick")
     assert person.reads() == ["* say which name: /nick alice"]
     person.type("/nick carol")

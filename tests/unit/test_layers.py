@@ -35,6 +35,7 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (("permissions",), "who may do what in a room"),
     (("store", "auth.interface"), "where a room's events are kept; who asks for a name's proof"),
+    (("auth.names",), "how names are spelled, and which look alike"),
     (("messages", "people"), "the wire contract: commands, replies, events, codes; who somebody is"),
     (("_fanout",), "channels, subscriptions, sweeps"),
     (
@@ -47,7 +48,7 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
 
 # Cross-cutting: only these may import them; the layers in between get plain values.
 ONLY_FOR: dict[str, frozenset[str]] = {
-    "config": frozenset({"cli", "server", "web", "sockets", "connection"}),
+    "config": frozenset({"auth", "cli", "server", "web", "sockets", "connection"}),
     "log": frozenset({"cli", "server", "web", "connection"}),
 }
 

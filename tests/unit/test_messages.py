@@ -32,11 +32,10 @@ NO_ROOM = [
 ]  # fmt: skip
 ROOM = ["l", "0", "lobby", "a.b_c-d", "r" * 64, "1-"]
 NO_NAME: list[Any] = [
-    "", "al ice", " alice", "alice\n", "-a", ".a", "_a", "\u00e4", "al\u0131ce",
-    "a" * 33, "a,b", "@a", "a\x1b",
+    "", "a" * 33,
     None, False, 7, ["a"], {},
 ]  # fmt: skip
-NAME = ["a", "Alice", "0", "a.b_c-D", "a" * 32]
+NAME = ["a", "Alice", "0", "a.b_c-D", "a" * 32, "\u00e4"]  # auth.names looks closer
 NO_SEQ = [
     -1,
     1.0,
