@@ -8,7 +8,7 @@ Protocol version 1; docs/protocol.md is its prose, docs/asyncapi.yaml its schema
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -187,14 +187,33 @@ def error_reply(error: WireError, ref: str | int | None, room: str | None = None
     return reply
 
 
-def encode_presence(room: str, joined: list[str], left: list[str], members: int) -> bytes:
-    """Who came and went since the last ``presence`` event, and how many are there now."""
-    return dumps({"type": "presence", "room": room, "joined": joined, "left": left, "members": members})
+def encode_presence(
+    room: str,
+    joined: Sequence[str],
+    left: Sequence[str],
+    members: int,
+    away: Mapping[str, str] | None = None,
+    back: Sequence[str] = (),
+    *,
+    partial: bool = False,
+) -> bytes:
+    """Who came, went, is away or back since the last ``presence`` event, and how many are there now.
+
+    ``partial`` says that not everybody who has changed is named.
+    """
+    event: Reply = {"type": "presence", "room": room, "joined": joined, "left": left, "members": members}
+    if away:
+        event["away"] = away
+    if back:
+        event["back"] = back
+    if partial:
+        event["partial"] = True
+    return dumps(event)
 
 
-def encode_typing(room: str, author: str) -> bytes:
-    """Somebody is writing a message; not in the log."""
-    return dumps({"type": "typing", "room": room, "from": author})
+def encode_typing(room: str, author: str, expires_in_ms: int) -> bytes:
+    """Somebody is writing a message, and will say so again within that time; not in the log."""
+    return dumps({"type": "typing", "room": room, "from": author, "expires_in_ms": expires_in_ms})
 
 
 def encode_receipts(room: str, receipts: Mapping[str, int]) -> bytes:

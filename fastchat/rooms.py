@@ -25,7 +25,8 @@ class RoomSettings:
 
     ``ring_bytes`` bounds each room's events in memory; ``empty_kept`` rooms without members keep their
     history; members who come and go are announced at most once per ``presence_interval_s``, and by name
-    only in rooms of at most ``presence_names`` members; so is what they have read. ``ring_bytes_of`` gives
+    only in rooms of at most ``presence_names`` members; so is what they have read. A larger room sends at
+    most ``presence_per_s`` of these events a second, over all its members. ``ring_bytes_of`` gives
     the limit of rooms that have one of their own; ``replay_bytes`` bounds what is kept of the events that
     were read again from the store, for all rooms together.
     """
@@ -36,6 +37,7 @@ class RoomSettings:
     empty_kept: int = 1000
     presence_interval_s: float = 1.0
     presence_names: int = 100
+    presence_per_s: float = 1000.0
 
 
 class Room:

@@ -131,6 +131,7 @@ class Server:
             empty_kept=settings.rooms.empty_kept,
             presence_interval_s=settings.rooms.presence_interval_ms / 1000,
             presence_names=settings.rooms.presence_names,
+            presence_per_s=settings.rooms.presence_per_s,
         )
         limits = Limits(
             messages_per_s=settings.limits.messages_per_s,

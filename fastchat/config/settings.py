@@ -328,6 +328,12 @@ class Rooms(Section):
         le=100_000,
         description="Most names in a presence event; rooms with more members get counts, and no receipts.",
     )
+    presence_per_s: int = Field(
+        default=1000,
+        ge=0,
+        le=1_000_000,
+        description="Most counts a second that a larger room sends, over all its members; 0 is no limit.",
+    )
     classes: Annotated[
         tuple[RoomClass, ...],
         Tables,

@@ -363,7 +363,12 @@ def test_events() -> None:
     assert orjson.loads(encode_presence("r", ["a"], ["b"], 2)) == {
         "type": "presence", "room": "r", "joined": ["a"], "left": ["b"], "members": 2,
     }  # fmt: skip
-    assert orjson.loads(encode_typing("r", "a")) == {"type": "typing", "room": "r", "from": "a"}
+    assert orjson.loads(encode_typing("r", "a", 5)) == {
+        "type": "typing",
+        "room": "r",
+        "from": "a",
+        "expires_in_ms": 5,
+    }
     assert orjson.loads(encode_lagged("r", 3, 5)) == {
         "type": "lagged", "room": "r", "from": 3, "to": 5, "missed": 3,
     }  # fmt: skip

@@ -170,7 +170,7 @@ def test_hello_again_with_the_same_name_changes_nothing(party: Party, fields: di
 def test_the_others_see_that_somebody_types(party: Party) -> None:
     alice, bob = party.program("alice", "lobby"), party.program("bob", "lobby")
     alice.say("typing", room="lobby")
-    assert bob.heard() == [{"type": "typing", "room": "lobby", "from": "alice"}]
+    assert bob.heard() == [{"type": "typing", "room": "lobby", "from": "alice", "expires_in_ms": 6000}]
     assert alice.heard() == []
 
 
