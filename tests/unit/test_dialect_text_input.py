@@ -111,7 +111,7 @@ def test_whatever_is_replied_the_screen_stays_clean(kind: str, text: str) -> Non
 
 
 def test_events_that_a_person_need_not_see_are_nothing() -> None:
-    assert encode_event(encode_typing("lobby", "alice")) == b""
+    assert encode_event(encode_typing("lobby", "alice", 6000)) == b""
     assert encode_event(json.dumps({"type": "later"}).encode()) == b""
 
 
