@@ -120,3 +120,7 @@ class Chat:
     clock: Callable[[], float]
     wall_ms: Callable[[], int]
     call_later: CallLater
+
+    def __post_init__(self) -> None:
+        # Sessions know the hub alone.
+        self.hub.authenticator = self.authenticator

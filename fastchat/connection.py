@@ -131,6 +131,11 @@ class Connection:
         """Whether this client wants its own messages back as events."""
         return self._dialect.echo
 
+    @property
+    def address(self) -> str:
+        """Where the client comes from."""
+        return self._stream.peer_address
+
     def reply(self, reply: Reply) -> None:
         """Sends a reply to this client, before any later event."""
         if data := self._dialect.encode(reply):

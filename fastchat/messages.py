@@ -83,6 +83,8 @@ _SEQ = Integer("must be an integer from 0 to 2^53 - 1", 0, SEQ_MAX)
 _LIMIT = Integer("must be an integer of at least 1", 1, None)
 _ID = Text(f"must be a string of 1 to {ID_LENGTH_MAX} characters", 1, ID_LENGTH_MAX)
 _TEXT = Text("must be a string that is not empty", 1, sys.maxsize)
+_SECRET = Text("must be a string of 1 to 1024 characters", 1, 1024)
+_TOKEN = Text("must be a string that is not empty", 1, sys.maxsize)  # bounded by limits.command_bytes
 _REACTION = Text(f"must be a string of 1 to {REACTION_LENGTH_MAX} characters", 1, REACTION_LENGTH_MAX)
 _FLAG = Instance("must be true or false", bool)
 _OBJECT = Instance("must be an object", dict)
@@ -96,7 +98,9 @@ _REF = Either(
 
 COMMANDS: Mapping[str, Fields] = {
     # The fields beside ``type`` and ``ref``: those that have to be there, and those that may.
-    "hello": Fields({}, {"user": _NAME, "resume": _RESUME, "epochs": _EPOCHS}),
+    "hello": Fields(
+        {}, {"user": _NAME, "password": _SECRET, "token": _TOKEN, "resume": _RESUME, "epochs": _EPOCHS}
+    ),
     "join": Fields({"room": _ROOM}, {"after": _SEQ, "epoch": _ID}),
     "leave": Fields({"room": _ROOM}, {}),
     "send": Fields({"room": _ROOM, "text": _TEXT}, {"id": _ID, "data": _OBJECT}),

@@ -1,4 +1,4 @@
-"""The hub: rooms, who is in them, and who has which name. Pure: no sockets, clock or await.
+"""The hub: rooms, who is in them, and who is online. Pure: no sockets, clock or await.
 
 A room is a log (``store``), its newest part in memory (``Channel``), and its members. The hub is given a
 clock and a ``call_later``; it never looks for them itself.
@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from secrets import randbits, token_hex
+from secrets import randbits
 
 from fastchat._fanout import Channel, Fanout, Subscription, Writer
 from fastchat._ring import Event
+from fastchat.auth.interface import Authenticator
 from fastchat.messages import Code, WireError
+from fastchat.people import User
+from fastchat.population import OnlineSession, Population
 from fastchat.presence import CallLater, Circumstances, Presence
 from fastchat.replay import BlockCache, Replay
 from fastchat.store import Draft, RoomLog, Store, Stored
@@ -96,14 +99,11 @@ class Membership:
     reset: bool = False
 
 
-def _key(name: str) -> str:
-    """What is the same for names that differ in case only; the name itself where it can be."""
-    key = name.casefold()
-    return name if key == name else key
-
-
 class Hub:
-    """Every room and every name of one server."""
+    """Every room and everybody of one server.
+
+    ``authenticator`` tells who clients are; without one there are no accounts, and everybody is a guest.
+    """
 
     def __init__(
         self,
@@ -113,6 +113,7 @@ class Hub:
         *,
         clock: Callable[[], float],
         call_later: CallLater,
+        population: Population | None = None,
     ) -> None:
         self.fanout = fanout
         self.store = store
@@ -124,27 +125,10 @@ class Hub:
         self._opening: dict[str, list[Callable[[Room | WireError], None]]] = {}
         self._marks: dict[tuple[str, str], int] = {}
         self.sessions_from = randbits(64)
-        self._names: set[str] = set()
+        self.population = Population() if population is None else population
+        self.authenticator: Authenticator | None = None
         self.blocks = BlockCache(settings.replay_bytes)
         self.circumstances = Circumstances(settings, clock, call_later, self.mark)
-
-    # Names
-
-    def claim_name(self, name: str | None) -> str:
-        """Reserves a guest's name, or makes one up. Raises WireError when somebody has it."""
-        if name is None:
-            name = f"guest-{token_hex(2)}"
-            while name in self._names:
-                name = f"guest-{token_hex(4)}"
-        key = _key(name)
-        if key in self._names:
-            raise WireError(Code.NAME_TAKEN, f"user {name} is taken; choose another name", field="user")
-        self._names.add(key)
-        return name
-
-    def release_name(self, name: str) -> None:
-        """Lets somebody else have the name."""
-        self._names.discard(_key(name))
 
     # Rooms
 
@@ -281,17 +265,18 @@ class Hub:
         else:
             done({})
 
-    def rename(self, rooms: list[Room], old: str, new: str, marks: Mapping[str, int]) -> None:
-        """Lets a member of ``rooms`` go on under another name, which has read them up to ``marks``.
+    def rename(
+        self, rooms: list[Room], session: OnlineSession, person: User, marks: Mapping[str, int]
+    ) -> None:
+        """Lets a guest in ``rooms`` go on as somebody else, who has read them up to ``marks``.
 
         Raises WireError when somebody else has the name.
         """
-        if new.casefold() != old.casefold():
-            self.claim_name(new)
-            self.release_name(old)
+        old = session.user
+        self.population.rename(session, person)
         for room in rooms:
             room.presence.exit(old)
-            room.presence.enter(new, marks.get(room.name, 0))
+            room.presence.enter(person.name, marks.get(room.name, 0))
 
     def set_ring_bytes(self, ring_bytes: int) -> None:
         """Changes every room's limit at once."""

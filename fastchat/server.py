@@ -27,6 +27,7 @@ from fastchat.config.settings import RoomClass
 from fastchat.connection import LineConnection, WebSocketConnection
 from fastchat.errors import StartError, cannot_write
 from fastchat.messages import Close, Code, WireError, dumps, encode_lagged, error_reply
+from fastchat.population import Population
 from fastchat.protocols.http import HttpProtocol
 from fastchat.protocols.line import LineListener, LineProtocol
 from fastchat.protocols.websocket import WebSocketListener, WebSocketProtocol
@@ -137,6 +138,8 @@ class Server:
             messages_per_s=settings.limits.messages_per_s,
             burst=settings.limits.burst,
             rooms_per_connection=settings.limits.rooms_per_connection,
+            messages_per_s_per_user=settings.limits.messages_per_s_per_user,
+            rooms_per_user=settings.limits.rooms_per_user,
             text_bytes=settings.limits.text_bytes,
             command_bytes=settings.limits.command_bytes,
             history_page=settings.rooms.history_page,
@@ -144,7 +147,14 @@ class Server:
         self._store = self._open_store(loop)
         self._passwords = build_passwords(settings.auth, loop.call_soon_threadsafe)
         return Chat(
-            hub=Hub(fanout, self._store, rooms, clock=time.monotonic, call_later=loop.call_later),
+            hub=Hub(
+                fanout,
+                self._store,
+                rooms,
+                clock=time.monotonic,
+                call_later=loop.call_later,
+                population=Population(settings.limits.connections_per_user),
+            ),
             authenticator=build_authentication(settings, self._store, self._passwords, wall_ms),
             profiles=Profiles(settings.fanout.watermarks("websocket"), settings.fanout.watermarks("line")),
             limits=limits,
@@ -270,7 +280,7 @@ class Server:
         )
 
     async def _keep_house(self) -> None:
-        """Once a second: sends readers away that stay stuck, and connections that never say hello."""
+        """Once a second: sends away who stays stuck, who never says hello, and whose token has expired."""
         store_problem: str | None = None
         while True:
             await asyncio.sleep(1)
@@ -280,6 +290,7 @@ class Server:
                     logger.error("the store is unavailable", reason=store_problem)
                 else:
                     logger.info("the store is available again")
+            self.chat.hub.population.check_expiry(self.chat.wall_ms())
             fanout, limits = self.settings.fanout, self.settings.limits
             timeout_s = fanout.slow_reader_timeout_s
             reason = f"nothing could be sent for {timeout_s:g} s; come back and go on from the cursors"

@@ -15,7 +15,7 @@ from fastchat._websocket import FrameParser
 from fastchat.auth.authentication import Authentication, Policy
 from fastchat.chat import Census, Chat, Profiles
 from fastchat.connection import Connection, LineConnection, WebSocketConnection
-from fastchat.messages import Reply, dumps, encode_lagged, encode_sent
+from fastchat.messages import Reply, bye, dumps, encode_lagged, encode_sent
 from fastchat.rooms import Hub, RoomSettings
 from fastchat.session import Limits, Session
 from fastchat.store import MemoryStore, Store, Stored
@@ -136,6 +136,14 @@ class Program(asyncio.BaseProtocol):
 
     def reply_sent(self, room: str, stored: Stored, event_id: str | None, ref: str | int | None) -> None:
         self.writer.write(self._profile.encode(encode_sent(room, stored, event_id, ref)))
+
+    address = "192.0.2.1"
+
+    def end(self, code: int, reason: str) -> None:
+        """What a connection does when the server ends it."""
+        self.session.close()
+        self.reply(bye(code, reason))
+        self.writer.finish()
 
     def on_writable(self) -> None:
         self.party.loop.call_soon(self.session.go_on_with_kept)

@@ -230,6 +230,24 @@ class Limits(Section):
         le=1_000_000,
         description="Raise it where many users share one address, such as an office. 0 is no limit.",
     )
+    connections_per_user: int = Field(
+        default=20,
+        ge=0,
+        le=1_000_000,
+        description="Connections of one account: people's devices and pages, bots' workers. 0 is no limit.",
+    )
+    messages_per_s_per_user: float = Field(
+        default=20,
+        ge=0,
+        le=1_000_000,
+        description="As messages_per_s, of all connections of one account together. 0 is no limit.",
+    )
+    rooms_per_user: int = Field(
+        default=200,
+        ge=0,
+        le=1_000_000,
+        description="Rooms that one account is in, on all connections together. 0 is no limit.",
+    )
     connections: int = Field(
         default=0,
         ge=0,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastchat.messages import Code, Command, WireError, error_reply
+from fastchat.messages import Close, Code, Command, WireError, error_reply
+from fastchat.people import User
+from fastchat.population import NOBODY, Devices
 from fastchat.rooms import Hub, Membership
 from fastchat.session.interface import Limits, Peer, State
 from fastchat.session.turns import Turns
@@ -14,7 +16,7 @@ from fastchat.session.turns import Turns
 class Conversation(Turns):
     """One client: its name, its rooms, and the answers that it gets."""
 
-    __slots__ = ("hub", "limits", "peer", "server", "state", "user")
+    __slots__ = ("devices", "hub", "limits", "peer", "person", "server", "state", "user")
 
     def __init__(self, hub: Hub, peer: Peer, limits: Limits, server: str) -> None:
         super().__init__()
@@ -23,7 +25,10 @@ class Conversation(Turns):
         self.limits = limits
         self.server = server
         self.state = State.NEW
+        # Set by the population: who this is, by name, in full, and on which other connections.
         self.user = ""
+        self.person: User = NOBODY
+        self.devices: Devices | None = None
 
     def on_unblocked(self) -> None:
         """Has the client read from again."""
@@ -68,6 +73,14 @@ class Conversation(Turns):
         if self.state is not State.CLOSED:
             self.peer.reply(error_reply(error, ref, room))
 
+    def end(self, code: Close, reason: str) -> None:
+        """Has the connection end, for a reason that lies with the user."""
+        self.peer.end(code, reason)
+
+    def tell_expiry(self, expires_in_ms: int) -> None:
+        """Tells the client that its token ends soon, so that it can ``refresh`` it."""
+        self.peer.reply({"type": "token_expiring", "expires_in_ms": expires_in_ms})
+
     def ask(
         self,
         command: Command,
@@ -85,7 +98,7 @@ class Conversation(Turns):
             try:
                 if isinstance(result, WireError):
                     self.refuse(result, command.get("ref"), room)
-                elif self.state is State.READY:
+                elif self.state is not State.CLOSED:
                     answer(result)
             except WireError as error:
                 self.refuse(error, command.get("ref"), room)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
+from fastchat.auth.interface import Answer, Credentials
 from fastchat.auth.names import normalize_name
 from fastchat.messages import PROTOCOL_VERSION, Code, Command, WireError
+from fastchat.people import User
 from fastchat.rooms import Room
 from fastchat.session.conversation import Conversation
 from fastchat.session.interface import State
@@ -16,33 +19,104 @@ Marks = Mapping[str, int]
 
 def hello(session: Conversation, command: Command, wall_ms: int) -> None:
     """Takes a name, or another one, and comes back to the rooms of ``resume``."""
-    name = command.get("user")
+    credentials = _credentials(session, command)
+    if session.state is State.NEW:
+        session.ask(
+            command, partial(_authenticate, session, credentials), partial(_enter_server, session, command)
+        )
+    elif credentials.user in (None, session.user) and not _proves(credentials):
+        _welcome(session, command)
+        session.go_on()
+    elif not session.person.guest:
+        raise WireError(
+            Code.FORBIDDEN, f"you are {session.user} here; open another connection to be somebody else"
+        )
+    else:
+        session.ask(command, partial(_become, session, credentials), partial(_rename, session, command))
+
+
+def _credentials(session: Conversation, command: Command) -> Credentials:
+    name, password = command.get("user"), command.get("password")
     if name is not None:
         name = normalize_name(name)
-    if session.state is State.NEW:
-        session.user = session.hub.claim_name(name)
-        session.state = State.READY
-    elif name is not None and name != session.user:
-        # The new name may have read something here before.
-        read_marks = partial(session.hub.marks, name, session.rooms)
-        session.ask(command, read_marks, partial(_rename, session, command, name))
-        return
+    elif password is not None:
+        raise WireError(Code.BAD_FIELD, "password needs the user whose it is", field="password")
+    return Credentials(name, password, command.get("token"), session.peer.address)
+
+
+def _proves(credentials: Credentials) -> bool:
+    return credentials.password is not None or credentials.token is not None
+
+
+def _authenticate(session: Conversation, credentials: Credentials, done: Answer) -> None:
+    """Finds out who the client is.
+
+    Who was let in while somebody was sent away is asked again: it may have been by what is not valid any
+    more.
+    """
+    population, authenticator = session.hub.population, session.hub.authenticator
+    endings = population.endings
+
+    def on_answer(answer: User | WireError) -> None:
+        if isinstance(answer, User) and not answer.guest and population.endings != endings:
+            _authenticate(session, credentials, done)
+        else:
+            done(answer)
+
+    if authenticator is not None:
+        authenticator.authenticate(credentials, on_answer)
+    elif _proves(credentials):
+        done(WireError(Code.UNAUTHORIZED, "there are no accounts on this server; come as a guest"))
+    else:
+        done(User(credentials.user or ""))
+
+
+def _enter_server(session: Conversation, command: Command, person: User) -> None:
+    session.hub.population.enter(session, person)
+    session.state = State.READY
     _welcome(session, command)
 
 
-def _rename(session: Conversation, command: Command, name: str, marks: Marks) -> None:
+def _become(
+    session: Conversation,
+    credentials: Credentials,
+    done: Callable[[tuple[User, Marks] | WireError], None],
+) -> None:
+    """Who a guest wants to be from now on, and what that one has read of the rooms that the guest is in."""
+
+    def on_person(person: User | WireError) -> None:
+        if isinstance(person, WireError):
+            done(person)
+        else:
+            session.hub.marks(
+                person.name,
+                session.rooms,
+                lambda marks: done(marks if isinstance(marks, WireError) else (person, marks)),
+            )
+
+    _authenticate(session, credentials, on_person)
+
+
+def _rename(session: Conversation, command: Command, found: tuple[User, Marks]) -> None:
     rooms = [session.membership(room).room for room in session.rooms]
-    session.hub.rename(rooms, session.user, name, marks)
-    session.user = name
+    session.hub.rename(rooms, session, *found)
     _welcome(session, command)
 
 
 def _welcome(session: Conversation, command: Command) -> None:
-    limits = session.limits
+    """Says who the client is now. What it comes back to is next in turn: ``go_on`` MUST follow."""
+    limits, person = session.limits, session.person
+    proved: dict[str, Any] = {}
+    if person.operator:
+        proved["operator"] = True
+    if person.expires_at_ms is not None:
+        proved["expires_at"] = person.expires_at_ms
     session.reply(
         command,
         "welcome",
         user=session.user,
+        guest=person.guest,
+        **proved,
         session=session.id,
         server=session.server,
         protocol=PROTOCOL_VERSION,
@@ -57,7 +131,6 @@ def _welcome(session: Conversation, command: Command) -> None:
     )
     if command.get("resume"):
         session.keep_first([partial(_resume, session, command)])
-        session.go_on()
 
 
 def _resume(session: Conversation, command: Command) -> None:
@@ -125,6 +198,7 @@ def _enter(
         raise WireError(
             Code.TOO_MANY_ROOMS, f"a connection may be in {limit} rooms; leave one first", field="room"
         )
+    _check_rooms_of_user(session, name)
 
     def enter(found: tuple[Room, int]) -> None:
         room, cursor = found
@@ -145,6 +219,19 @@ def _enter(
         )
 
     session.ask(command, find, enter, name if resumed else None)
+
+
+def _check_rooms_of_user(session: Conversation, name: str) -> None:
+    limit, devices = session.limits.rooms_per_user, session.devices
+    if not limit or devices is None:
+        return
+    rooms = devices.rooms()
+    if len(rooms) >= limit and name not in rooms:
+        raise WireError(
+            Code.TOO_MANY_ROOMS,
+            f"{session.user} may be in {limit} rooms on all connections; leave one first",
+            field="room",
+        )
 
 
 def leave(session: Conversation, command: Command, wall_ms: int) -> None:

@@ -11,11 +11,13 @@ from fastchat.store import Stored
 
 @dataclass(slots=True)
 class Limits:
-    """What one connection may do; 0 means no limit for rate, rooms and text."""
+    """What one connection may do, and all of one account; 0 means no limit for rates, rooms and text."""
 
     messages_per_s: float = 10.0
     burst: int = 100
     rooms_per_connection: int = 100
+    messages_per_s_per_user: float = 20.0
+    rooms_per_user: int = 200
     text_bytes: int = 4096
     command_bytes: int = 65536
     history_page: int = 100
@@ -33,11 +35,18 @@ class Peer(Protocol):
     def echo(self) -> bool:
         """Whether the client wants its own messages back as events."""
 
+    @property
+    def address(self) -> str:
+        """Where the client comes from."""
+
     def reply(self, reply: Reply) -> None:
         """Sends a reply or an event to this client alone."""
 
     def reply_sent(self, room: str, stored: Stored, event_id: str | None, ref: str | int | None) -> None:
         """Sends the reply ``sent`` to the command with this ``id`` and ``ref``."""
+
+    def end(self, code: int, reason: str) -> None:
+        """Says good-bye and closes; closes the session before it returns, unless it is closed already."""
 
     def on_unblocked(self) -> None:
         """The session takes commands again (see ``Turns.blocked``), or has nothing left to answer."""

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from functools import partial
 
 from fastchat.messages import Code, Command, WireError, check_command
-from fastchat.rate import take, wait_s
+from fastchat.rate import take
+from fastchat.rate import wait_s as rate_wait_s
 from fastchat.rooms import Hub
 from fastchat.session import entering, posting, reading
 from fastchat.session.conversation import Conversation
@@ -97,9 +98,16 @@ class Session(Conversation):
 
     def _charge(self, now: float) -> None:
         if (wait_s := self._take(now)) > 0:
+            limits = self.limits
+            own_s = rate_wait_s(self._full_at, now, limits.messages_per_s, limits.burst)
+            most = (
+                f"{limits.messages_per_s:g} commands a second"
+                if own_s >= wait_s
+                else f"{limits.messages_per_s_per_user:g} commands a second on all connections of {self.user}"
+            )
             raise WireError(
                 Code.RATE_LIMITED,
-                f"more than {self.limits.messages_per_s:g} commands a second; wait and send it again",
+                f"more than {most}; wait and send it again",
                 retry_after_ms=int(wait_s * 1000) + 1,
             )
 
@@ -108,11 +116,17 @@ class Session(Conversation):
         if (wait_s := self.wait_s(now)) > 0:
             return wait_s
         self._full_at = take(self._full_at, now, self.limits.messages_per_s)
+        if self.devices is not None:
+            self.devices.take(now, self.limits.messages_per_s_per_user)
         return 0.0
 
     def wait_s(self, now: float, commands: int = 1) -> float:
         """The seconds after which so many commands will not be refused for coming too fast."""
-        return wait_s(self._full_at, now, self.limits.messages_per_s, self.limits.burst, commands)
+        limits = self.limits
+        own_s = rate_wait_s(self._full_at, now, limits.messages_per_s, limits.burst, commands)
+        if self.devices is None:
+            return own_s
+        return max(own_s, self.devices.wait_s(now, limits.messages_per_s_per_user, limits.burst, commands))
 
     def cursors(self) -> dict[str, int]:
         """By room, the ``seq`` up to which this connection was served: the ``after`` to return with."""
@@ -126,6 +140,6 @@ class Session(Conversation):
         if self.state is State.READY:
             for name in self.rooms:
                 self.hub.leave(self.hub.rooms[name], self.peer.writer, self.user)
-            self.hub.release_name(self.user)
+        self.hub.population.leave(self)
         self.forget_kept()
         self.state = State.CLOSED

@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
         ("moderation", "presence", "replay"),
         "its rules, who is in it and what is told of them, what its ring has forgotten",
     ),
-    (("permissions", "roster"), "who may do what in a room; the names of its members in order"),
+    (("population", "permissions", "roster"), "who is online; who may do what in a room; names in order"),
     (("store", "auth.interface"), "where a room's events are kept; who asks for a name's proof"),
     (("auth.names",), "how names are spelled, and which look alike"),
     (("messages", "people"), "the wire contract: commands, replies, events, codes; who somebody is"),

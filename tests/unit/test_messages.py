@@ -111,6 +111,8 @@ FORMS: list[tuple[str, str, list[Any], list[Any]]] = [
     ("send", "id", ID, NO_ID),
     ("send", "text", TEXT, NO_TEXT),
     ("send", "data", OBJECT, NO_OBJECT),
+    ("hello", "password", ["x", "x" * 1024, "pass word", "\0"], ["", "x" * 1025, 1, None, []]),
+    ("hello", "token", ["x", "x" * 9000], ["", 1, None, []]),
     ("hello", "resume", RESUME, NO_RESUME),
     ("hello", "epochs", EPOCHS, NO_EPOCHS),
     ("edit", "room", ROOM, NO_ROOM),

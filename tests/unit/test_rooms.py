@@ -1,14 +1,12 @@
 """Rooms: who is announced and when, which rooms are kept, and who has which name."""
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastchat._fanout import Writer
-from fastchat.messages import Code, WireError
-from fastchat.rooms import Hub, Membership, Room, RoomSettings
+from fastchat.messages import WireError
+from fastchat.rooms import Membership, Room, RoomSettings
 from fastchat.store import Draft, Kind, Stored
 from tests.fakes import FakeTransport
 from tests.parties import Party, parse_lines
@@ -328,50 +326,6 @@ def test_a_timer_of_a_forgotten_room_is_harmless() -> None:
     observer_of_the_next = enter(party, "carol")
     party.pass_time(3 * INTERVAL_S)
     assert observer_of_the_next.room.members == {"carol": 1}
-
-
-# Names
-
-
-@pytest.fixture
-def hub(party: Party) -> Hub:
-    return party.hub
-
-
-def refusal(call: Any, *args: Any) -> WireError:
-    with pytest.raises(WireError) as caught:
-        call(*args)
-    return caught.value
-
-
-def test_a_name_is_had_by_one_whatever_its_case(hub: Hub) -> None:
-    assert hub.claim_name("Alice") == "Alice"
-    error = refusal(hub.claim_name, "aLICE")
-    assert (error.code, error.field) == (Code.NAME_TAKEN, "user")
-    hub.release_name("aLICE")
-    assert hub.claim_name("alice") == "alice"
-
-
-def test_names_that_are_made_up_are_never_those_in_use(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    made_up = iter(["aaaa", "aaaa", "bbbbbbbb"])
-    monkeypatch.setattr("fastchat.rooms.token_hex", lambda size: next(made_up))
-    assert [hub.claim_name(None) for _ in range(2)] == ["guest-aaaa", "guest-bbbbbbbb"]
-
-
-def test_a_name_made_up_gives_way_to_one_that_a_user_chose(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    made_up = iter(["aaaa", "bbbbbbbb"])
-    monkeypatch.setattr("fastchat.rooms.token_hex", lambda size: next(made_up))
-    hub.claim_name("Guest-AAAA")
-    assert hub.claim_name(None) == "guest-bbbbbbbb"
-
-
-def test_renaming_frees_the_old_name_and_takes_the_new_one(hub: Hub) -> None:
-    hub.claim_name("alice")
-    hub.rename([], "alice", "bob", {})
-    assert refusal(hub.claim_name, "Bob").code == Code.NAME_TAKEN
-    assert hub.claim_name("alice") == "alice"
-    assert refusal(hub.rename, [], "alice", "BOB", {}).code == Code.NAME_TAKEN
-    assert refusal(hub.claim_name, "alice").code == Code.NAME_TAKEN
 
 
 # Settings that change

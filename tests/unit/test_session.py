@@ -73,6 +73,7 @@ def test_welcome_tells_who_one_is_and_what_one_may(party: Party) -> None:
     assert welcome == {
         "type": "welcome",
         "user": "alice",
+        "guest": True,
         "server": "fastchat/test",
         "protocol": 1,
         "limits": {

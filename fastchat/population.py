@@ -1,0 +1,242 @@
+"""Who is online, by name, and on how many connections. Pure: no sockets, clock or await.
+
+A guest is one connection, and its name is its own while it lasts. An account may have many, which share
+``Devices``; a guest has no such object, so that ten thousand of them cost an entry each.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
+from secrets import token_hex
+from typing import Protocol
+
+from fastchat.auth.names import name_key
+from fastchat.messages import Close, Code, WireError
+from fastchat.people import User
+from fastchat.rate import take, wait_s
+
+NOBODY = User("")
+"""Who a session is before its ``hello``."""
+
+
+class OnlineSession(Protocol):
+    """A session, as it is registered here. The registry alone writes ``user``, ``person`` and ``devices``."""
+
+    user: str
+    person: User
+    devices: Devices | None
+
+    @property
+    def rooms(self) -> list[str]:
+        """The names of the rooms that it is in."""
+
+    def end(self, code: Close, reason: str) -> None:
+        """Says good-bye and closes; leaves the registry before it returns."""
+
+    def tell_expiry(self, expires_in_ms: int) -> None:
+        """Tells the client that its token will not be taken for much longer."""
+
+
+class Devices:
+    """The connections of one account, and what they share."""
+
+    __slots__ = ("full_at", "sessions")
+
+    def __init__(self) -> None:
+        self.sessions: list[OnlineSession] = []
+        self.full_at = 0.0
+        """When the account may send a whole burst again (see ``rate``)."""
+
+    def wait_s(self, now: float, rate_per_s: float, burst: int, commands: int = 1) -> float:
+        """The seconds until the account's connections together may send so many commands."""
+        return wait_s(self.full_at, now, rate_per_s, burst, commands)
+
+    def take(self, now: float, rate_per_s: float) -> None:
+        """Takes a token of those that the account's connections have together."""
+        self.full_at = take(self.full_at, now, rate_per_s)
+
+    def rooms(self) -> set[str]:
+        """The rooms that any of the connections is in."""
+        return {room for session in self.sessions for room in session.rooms}
+
+
+class Population:
+    """Every session that is online, by the key of its user's name.
+
+    An account may have at most ``connections_per_user`` (0 means no limit). Who came with a token that ends
+    is told ``notice_ms`` ahead.
+    """
+
+    def __init__(self, connections_per_user: int = 0, notice_ms: int = 60_000) -> None:
+        self._limit = connections_per_user
+        self._notice_ms = notice_ms
+        self._online: dict[str, OnlineSession | Devices] = {}
+        self._expiry = Expiry()
+        self.endings = 0
+        """How often somebody was sent away: who was let in by what was true before has to ask again."""
+
+    # Coming and going
+
+    def enter(self, session: OnlineSession, person: User) -> None:
+        """The session is this person's from now on; a guest without a name gets one.
+
+        Raises WireError where a guest's name is taken or an account has connections enough. A guest who has
+        the name of an account that comes is sent away.
+        """
+        if not person.name:
+            person = replace(person, name=self._free_name())
+        key = name_key(person.name)
+        present = self._online.get(key)
+        if person.guest:
+            if present is not None:
+                raise name_taken(person.name)
+            self._online[key] = session
+            session.devices = None
+        else:
+            session.devices = self._join_devices(session, person.name, key, present)
+        session.person = person
+        session.user = person.name
+        self.watch(session)
+
+    def _join_devices(
+        self, session: OnlineSession, name: str, key: str, present: OnlineSession | Devices | None
+    ) -> Devices:
+        if present is not None and not isinstance(present, Devices):
+            present.end(Close.SIGNED_OUT, f"the name {name} is an account's; come back under another one")
+            present = None
+        if present is None:
+            present = self._online[key] = Devices()
+        elif self._limit and len(present.sessions) >= self._limit:
+            raise WireError(
+                Code.TOO_MANY_CONNECTIONS, f"{name} has {self._limit} connections; close one of them first"
+            )
+        present.sessions.append(session)
+        return present
+
+    def rename(self, session: OnlineSession, person: User) -> None:
+        """A guest goes on under another name, or as an account. Raises WireError, and is who it was then."""
+        old = name_key(session.user)
+        if name_key(person.name) != old:
+            self.enter(session, person)
+            del self._online[old]
+        elif person.guest:
+            session.person = person
+            session.user = person.name
+        else:
+            del self._online[old]
+            self.enter(session, person)
+
+    def leave(self, session: OnlineSession) -> None:
+        """The session is over; may be called again, and by who has never come."""
+        devices = session.devices
+        key = name_key(session.user)
+        if devices is None:
+            if self._online.get(key) is session:
+                del self._online[key]
+        else:
+            session.devices = None
+            devices.sessions.remove(session)
+            if not devices.sessions:
+                del self._online[key]
+        self._expiry.discard(session)
+
+    def _free_name(self) -> str:
+        name = f"guest-{token_hex(2)}"
+        while name in self._online:
+            name = f"guest-{token_hex(4)}"
+        return name
+
+    # Who is there
+
+    def __len__(self) -> int:
+        """How many people are online, on however many connections."""
+        return len(self._online)
+
+    def sessions(self, name: str) -> Sequence[OnlineSession]:
+        """The user's sessions; none where nobody who is called so is online."""
+        present = self._online.get(name_key(name))
+        if present is None:
+            return ()
+        return tuple(present.sessions) if isinstance(present, Devices) else (present,)
+
+    def find(self, name: str) -> User | None:
+        """Who is online under this name, or one that looks like it."""
+        sessions = self.sessions(name)
+        return sessions[0].person if sessions else None
+
+    # Sending away
+
+    def send_away(self, name: str, code: Close, reason: str, *, but: OnlineSession | None = None) -> None:
+        """Ends the user's sessions, all ``but`` one."""
+        self.endings += 1
+        for session in self.sessions(name):
+            if session is not but:
+                session.end(code, reason)
+
+    # Tokens that end
+
+    def watch(self, session: OnlineSession) -> None:
+        """Looks after when the session's token ends; MUST be called when it has got another one."""
+        expires_at_ms = session.person.expires_at_ms
+        if expires_at_ms is None:
+            self._expiry.discard(session)
+        else:
+            self._expiry.put(session, expires_at_ms - self._notice_ms)
+
+    def check_expiry(self, wall_ms: int) -> None:
+        """Tells those whose tokens end soon, and ends the sessions of those whose have ended."""
+        for session in self._expiry.take_due(wall_ms):
+            expires_at_ms = session.person.expires_at_ms
+            assert expires_at_ms is not None
+            if expires_at_ms <= wall_ms:
+                session.end(Close.TOKEN_EXPIRED, "the token has expired; come back with another one")
+            else:
+                self._expiry.put(session, expires_at_ms)
+                session.tell_expiry(expires_at_ms - wall_ms)
+
+
+class Expiry:
+    """Sessions by the time at which they are due, in milliseconds since 1970."""
+
+    def __init__(self) -> None:
+        self._due_at: dict[OnlineSession, int] = {}
+        # Entries that ``_due_at`` does not confirm are of sessions that are gone or due at another time.
+        self._heap: list[tuple[int, int, OnlineSession]] = []
+        self._numbers = count()  # so that no two sessions are compared
+
+    def __len__(self) -> int:
+        return len(self._due_at)
+
+    def put(self, session: OnlineSession, at_ms: int) -> None:
+        """The session is due then, and at no other time."""
+        self._due_at[session] = at_ms
+        heapq.heappush(self._heap, (at_ms, next(self._numbers), session))
+        self._forget_stale()
+
+    def discard(self, session: OnlineSession) -> None:
+        """The session is not due any more."""
+        if self._due_at.pop(session, None) is not None:
+            self._forget_stale()
+
+    def take_due(self, at_ms: int) -> list[OnlineSession]:
+        """Those that are due by now, who are not any more."""
+        due: list[OnlineSession] = []
+        while self._heap and self._heap[0][0] <= at_ms:
+            when, _, session = heapq.heappop(self._heap)
+            if self._due_at.get(session) == when:
+                del self._due_at[session]
+                due.append(session)
+        return due
+
+    def _forget_stale(self) -> None:
+        if len(self._heap) > 2 * len(self._due_at) + 64:
+            self._heap = [(due, next(self._numbers), each) for each, due in self._due_at.items()]
+            heapq.heapify(self._heap)
+
+
+def name_taken(name: str) -> WireError:
+    """Somebody else is called so, or so much like it that one would be taken for the other."""
+    return WireError(Code.NAME_TAKEN, f"user {name} is taken; choose another name", field="user")
