@@ -42,6 +42,7 @@ class KeepAlive:
         "_next_slice",
         "_round",
         "_slices",
+        "_spread",
         "_timer",
         "ping_interval_s",
         "ping_timeout_s",
@@ -53,6 +54,7 @@ class KeepAlive:
         self._clock = clock
         self._slices: list[set[Pingable]] = [set() for _ in range(SLICES)]
         self._next_slice = 0
+        self._spread = 0
         self._count = 0
         self._round = 0
         self._checks: collections.deque[tuple[float, int, int]] = collections.deque()
@@ -62,11 +64,16 @@ class KeepAlive:
         return self._count
 
     def add(self, connection: Pingable) -> None:
-        """Takes a connection in. It is pinged for the first time a whole interval from now."""
+        """Takes a connection in. It is pinged for the first time between a half and a whole interval from now.
+
+        Those who come at once are spread over half of the slices: after a restart all of a server's clients
+        come back within a second or two, which is the time of a few slices.
+        """
         if self.ping_interval_s <= 0:
             return
         # The slice that was pinged last has the longest time to go.
-        connection.keep_alive_slice = (self._next_slice - 1) % SLICES
+        connection.keep_alive_slice = (self._next_slice - 1 - self._spread) % SLICES
+        self._spread = (self._spread + 1) % (SLICES // 2)
         self._slices[connection.keep_alive_slice].add(connection)
         self._count += 1
         if self._timer is None:

@@ -1,6 +1,7 @@
 """Deadlines and keep-alive, on a clock that the tests turn."""
 
 import random
+from collections import Counter
 
 from fastchat.protocols.deadlines import Deadlines
 from fastchat.protocols.keepalive import SLICES, KeepAlive
@@ -104,6 +105,35 @@ def test_a_stalled_peer_is_neither_pinged_nor_judged() -> None:
     peer.stalled = False
     loop.advance(42)
     assert peer.ended_at is not None
+
+
+def test_those_who_come_at_once_are_spread() -> None:
+    loop, keep_alive = make(64, 0)
+    loop.advance(10)
+    start = loop.now
+    peers = [Peer(keep_alive, loop) for _ in range(3200)]
+    for peer in peers:
+        keep_alive.add(peer)
+    loop.advance(64)
+    moments = Counter(at for peer in peers for at in peer.pings)
+    assert [len(peer.pings) for peer in peers] == [1] * 3200
+    assert max(moments.values()) == 3200 // (SLICES // 2)
+    assert min(moments) >= start + 32
+    keep_alive.stop()
+
+
+def test_those_who_come_evenly_are_even() -> None:
+    loop, keep_alive = make(64, 0)
+    peers = []
+    for _ in range(6400):
+        peers.append(Peer(keep_alive, loop))
+        keep_alive.add(peers[-1])
+        loop.advance(0.02)
+    end = loop.now
+    loop.advance(64)
+    moments = Counter(round(at) for peer in peers for at in peer.pings if end < at <= end + 63)
+    assert max(moments.values()) <= 2 * min(moments.values())
+    keep_alive.stop()
 
 
 def test_many_are_pinged_in_slices() -> None:
