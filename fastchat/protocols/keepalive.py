@@ -64,7 +64,7 @@ class KeepAlive:
         return self._count
 
     def add(self, connection: Pingable) -> None:
-        """Takes a connection in. It is pinged for the first time between a half and a whole interval from now.
+        """Takes a connection in. It is pinged first between a half and a whole interval from now.
 
         Those who come at once are spread over half of the slices: after a restart all of a server's clients
         come back within a second or two, which is the time of a few slices.

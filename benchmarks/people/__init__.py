@@ -1,0 +1,1 @@
+"""What people cost beside messages: joins, logins, permissions and hooks."""
