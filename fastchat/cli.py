@@ -20,7 +20,7 @@ from fastchat.errors import StartError
 USAGE = 2
 FAILURE = 1
 
-COMPILED = ("_checks", "_events", "_ring", "_fanout", "_websocket")
+COMPILED = ("_checks", "_events", "_ring", "_hooks", "_fanout", "_websocket")
 HOW_TO_COMPILE = "run 'pip install .' with a C compiler installed, or 'make build'"
 
 ConfigFile = Annotated[

@@ -14,6 +14,7 @@ from secrets import randbits
 from fastchat._fanout import Channel, Fanout, Subscription, Writer
 from fastchat._ring import Event
 from fastchat.auth.interface import Authenticator
+from fastchat.hooks.interface import Hooks
 from fastchat.messages import Code, WireError
 from fastchat.people import User
 from fastchat.population import OnlineSession, Population
@@ -129,6 +130,7 @@ class Hub:
         self.authenticator: Authenticator | None = None
         self.blocks = BlockCache(settings.replay_bytes)
         self.circumstances = Circumstances(settings, clock, call_later, self.mark)
+        self.hooks: Hooks | None = None
 
     # Rooms
 

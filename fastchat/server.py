@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -26,13 +26,14 @@ from fastchat.config import Address, ConfigError, Settings, changes, is_live
 from fastchat.config.settings import RoomClass
 from fastchat.connection import LineConnection, WebSocketConnection
 from fastchat.errors import StartError, cannot_write
+from fastchat.hooks import Kind, Rules, Runner, collect, load_modules
 from fastchat.messages import Close, Code, WireError, dumps, encode_lagged, error_reply
 from fastchat.population import Population
 from fastchat.protocols.http import HttpProtocol
 from fastchat.protocols.line import LineListener, LineProtocol
 from fastchat.protocols.websocket import WebSocketListener, WebSocketProtocol
 from fastchat.rooms import Hub, RoomSettings
-from fastchat.session import Limits
+from fastchat.session import Limits, check_content
 from fastchat.sockets import BACKLOG, bound_address, limit_kernel_buffer, listen
 from fastchat.store import Retention, Store, StoreError, open_store, sqlite_path
 from fastchat.web.app import HealthReport, create_app
@@ -76,16 +77,32 @@ class HttpServer(uvicorn.Server):
 class Server:
     """One fastchat server in one event loop.
 
-    ``reload`` reads the settings again and raises ConfigError where they are wrong.
+    ``reload`` reads the settings again and raises ConfigError where they are wrong. ``hooks`` are modules or
+    objects with functions that are named as in docs/hooks.md, asked after those of ``hooks.modules``.
     """
 
-    def __init__(self, settings: Settings, reload: Callable[[], Settings] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        reload: Callable[[], Settings] | None = None,
+        *,
+        hooks: Sequence[object] = (),
+    ) -> None:
         self.settings = settings
+        self.hooks: Runner | None = None
+        self._hooks = collect([*load_modules(settings.hooks.modules), *hooks])
         self._reload = reload
         self._started_at = time.monotonic()
         self._draining = False
         self._line_server: asyncio.Server | None = None
         self._listeners: dict[str, socket.socket] = {}
+
+    async def __aenter__(self) -> typing.Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self.stop()
 
     async def start(self) -> dict[str, str]:
         """Begins to listen; returns the addresses really bound by listener: "http" and "line".
@@ -95,6 +112,7 @@ class Server:
         self._listen()
         loop = asyncio.get_running_loop()
         self.chat = self._build_chat(loop)
+        self._build_hooks()
         self._websockets = self._build_websockets()
         self._lines = self._build_lines()
         self._http = self._build_http()
@@ -105,7 +123,8 @@ class Server:
                 make_protocol, sock=self._listeners["line"], backlog=BACKLOG
             )
         self._housekeeping = asyncio.create_task(self._keep_house())
-        return {name: bound_address(listener) for name, listener in self._listeners.items()}
+        self.addresses = {name: bound_address(listener) for name, listener in self._listeners.items()}
+        return self.addresses
 
     def _listen(self) -> None:
         settings, send_buffer = self.settings, self.settings.fanout.send_buffer_bytes
@@ -166,6 +185,25 @@ class Server:
             wall_ms=wall_ms,
             call_later=loop.call_later,
         )
+
+    def _build_hooks(self) -> None:
+        if not self._hooks:
+            return
+        settings = self.settings.hooks
+        told = Rules(settings.event_timeout_ms / 1000)
+        rules = dict.fromkeys(Kind, told) | {
+            Kind.AUTHENTICATE: Rules(
+                settings.authenticate_timeout_ms / 1000, settings.authenticate_failure == "refuse"
+            ),
+            Kind.AUTHORIZE: Rules(
+                settings.authorize_timeout_ms / 1000, settings.authorize_failure == "refuse"
+            ),
+            Kind.ON_MESSAGE: Rules(
+                settings.on_message_timeout_ms / 1000, settings.on_message_failure == "refuse"
+            ),
+        }
+        check = functools.partial(check_content, self.chat.limits)
+        self.hooks = self.chat.hub.hooks = Runner(self._hooks, rules, settings.threads, check)
 
     def _open_store(self, loop: asyncio.AbstractEventLoop) -> Store:
         def retention(room: str) -> Retention:
@@ -367,6 +405,8 @@ class Server:
         self._websockets.stop()
         await self._http.stop()
         self._lines.stop()
+        if self.hooks is not None:
+            await self.hooks.close()
         self._passwords.close()
         await self.close_store()
         logger.info("stopped")

@@ -16,6 +16,7 @@ from fastchat.config.address import ADDRESS, Address, parse_address
 STORES = ("memory:", "sqlite:", "sqlite:///PATH")
 ROOM_PATTERN = re.compile(r"[a-z0-9._*?@,\[\]!-]{1,64}")
 ROOM_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+MODULE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
@@ -76,6 +77,12 @@ def _room(value: object) -> str:
     return value
 
 
+def _module(value: object) -> str:
+    if not isinstance(value, str) or not MODULE_NAME.fullmatch(value):
+        raise ValueError
+    return value
+
+
 def _store(value: object) -> str:
     if isinstance(value, str) and (value in ("memory:", "sqlite:") or re.fullmatch(r"sqlite:///.+", value)):
         return value
@@ -111,6 +118,11 @@ Networks = Annotated[
     tuple[Annotated[str, PlainValidator(_network)], ...],
     BeforeValidator(_words),
     Allowed("IP addresses or networks, such as 127.0.0.1 or 10.0.0.0/8"),
+]
+Modules = Annotated[
+    tuple[Annotated[str, PlainValidator(_module)], ...],
+    BeforeValidator(_words),
+    Allowed("names of Python modules, such as mychat.moderation"),
 ]
 RoomName = Annotated[
     str, PlainValidator(_room), Allowed("1 to 64 of a-z 0-9 . _ - that begin with a letter or digit")

@@ -5,7 +5,8 @@ It knows no dialect: the same session serves a browser, a program and a person w
 """
 
 from fastchat.session.interface import Limits, Peer, State
+from fastchat.session.posting import check_content
 from fastchat.session.session import COMMAND_TABLE, Session
 from fastchat.session.turns import UNSTORED_MAX
 
-__all__ = ["COMMAND_TABLE", "UNSTORED_MAX", "Limits", "Peer", "Session", "State"]
+__all__ = ["COMMAND_TABLE", "UNSTORED_MAX", "Limits", "Peer", "Session", "State", "check_content"]

@@ -7,6 +7,7 @@ import orjson
 from fastchat.messages import Code, Command, WireError
 from fastchat.session.conversation import Conversation
 from fastchat.session.interface import Limits, State
+from fastchat.session.screening import screen
 from fastchat.store import Draft, Kind, Stored
 
 # Looked up for every message, which takes an enumeration's class its time.
@@ -37,9 +38,17 @@ def react(session: Conversation, command: Command, wall_ms: int) -> None:
 
 
 def _post(session: Conversation, command: Command, wall_ms: int, kind: Kind, fields: dict[str, Any]) -> None:
-    """Has an event stored; it is answered when the store has answered."""
-    membership = session.membership(command["room"])
+    """Has an event stored, if hooks agree; it is answered when the store has answered."""
     draft = Draft(kind, session.user, wall_ms, fields, command.get("id"), command.get("seq"))
+    if session.hub.hooks is None:
+        _store(session, command, draft)
+    else:
+        session.membership(command["room"])  # nobody else may have hooks look at anything
+        screen(session, command, draft, _store)
+
+
+def _store(session: Conversation, command: Command, draft: Draft) -> None:
+    membership = session.membership(command["room"])
     hidden_from = None if session.peer.echo else membership.subscription
 
     def on_stored(stored: Stored | WireError) -> None:
@@ -56,6 +65,12 @@ def _post(session: Conversation, command: Command, wall_ms: int, kind: Kind, fie
 def _content(command: Command, limits: Limits) -> dict[str, Any]:
     """The text, and the data if there is any. Raises WireError where one is too large."""
     text, data = command["text"], command.get("data")
+    check_content(limits, text, data)
+    return {"text": text} if data is None else {"text": text, "data": data}
+
+
+def check_content(limits: Limits, text: str, data: dict[str, Any] | None) -> None:
+    """Raises WireError where a text or data are too large."""
     limit = limits.text_bytes
     # A character is at most four bytes: most texts need no encoding to be known short enough.
     if limit and len(text) * 4 > limit and len(text.encode()) > limit:
@@ -63,14 +78,13 @@ def _content(command: Command, limits: Limits) -> dict[str, Any]:
             Code.TOO_LARGE, f"text is {len(text.encode())} bytes long; {limit} are allowed", field="text"
         )
     if data is None:
-        return {"text": text}
+        return
     try:
         size = len(orjson.dumps({"data": data})) - len('{"data":}')
     except orjson.JSONEncodeError:  # it reads objects that are nested more deeply than it writes
         raise WireError(Code.BAD_FIELD, "data is nested too deeply", field="data") from None
     if limit and size > limit:
         raise WireError(Code.TOO_LARGE, f"data is over {limit} bytes long as JSON", field="data")
-    return {"text": text, "data": data}
 
 
 def ack(session: Conversation, command: Command, wall_ms: int) -> None:

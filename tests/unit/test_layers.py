@@ -21,8 +21,8 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("cli",), "the command"),
     (("server",), "wiring, lifecycle, drain"),
     (
-        ("web", "protocols", "sockets", "auth"),
-        "edges: HTTP, the classes that hold the sockets, passwords and tokens",
+        ("web", "protocols", "sockets", "auth", "hooks"),
+        "edges: HTTP, the classes that hold the sockets, passwords and tokens, an operator's own functions",
     ),
     (("connection",), "between an edge and a session: what arrives, what has to wait, how it ends"),
     (("protocols.stream",), "the interface between an edge and its connection"),
@@ -34,13 +34,16 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
         "its rules, who is in it and what is told of them, what its ring has forgotten",
     ),
     (("population", "permissions", "roster"), "who is online; who may do what in a room; names in order"),
-    (("store", "auth.interface"), "where a room's events are kept; who asks for a name's proof"),
+    (
+        ("store", "auth.interface", "hooks.interface"),
+        "where a room's events are kept; who proves a name; what an operator's functions are asked",
+    ),
     (("auth.names",), "how names are spelled, and which look alike"),
     (("messages", "people"), "the wire contract: commands, replies, events, codes; who somebody is"),
     (("_fanout",), "channels, subscriptions, sweeps"),
     (
-        ("_checks", "_events", "_ring", "_websocket", "handshake", "rate"),
-        "one idea each: checks of JSON, events, ring, RFC 6455, token bucket",
+        ("_checks", "_events", "_hooks", "_ring", "_websocket", "handshake", "rate"),
+        "one idea each: checks of JSON, events, what hooks see, ring, RFC 6455, token bucket",
     ),
     (("config", "log"), "settings and logging: cross-cutting, see below"),
     (("errors",), "what went wrong, for a person to read"),
@@ -49,7 +52,7 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
 # Cross-cutting: only these may import them; the layers in between get plain values.
 ONLY_FOR: dict[str, frozenset[str]] = {
     "config": frozenset({"auth", "cli", "server", "web", "sockets", "connection"}),
-    "log": frozenset({"cli", "server", "web", "connection"}),
+    "log": frozenset({"cli", "server", "web", "connection", "hooks"}),
 }
 
 IMPURE = frozenset({"asyncio", "select", "selectors", "socket", "ssl", "threading", "time", "uvloop"})

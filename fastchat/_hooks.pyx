@@ -1,0 +1,88 @@
+"""What hooks look at, and the first step of a coroutine, in the name of a task. No sockets, no clock.
+
+Both are there for every message, so they are compiled.
+"""
+
+cimport cython
+from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_XDECREF
+from libc.stdint cimport int64_t
+
+# For those who make tasks of their own, as asyncio says of them.
+from asyncio.tasks import _enter_task, _leave_task, current_task as _current_task
+
+cdef object enter_task = _enter_task
+cdef object leave_task = _leave_task
+cdef object current_task = _current_task
+
+cdef extern from "Python.h":
+    ctypedef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+        PYGEN_NEXT
+    PySendResult PyIter_Send(PyObject* iterator, PyObject* value, PyObject** result) except PYGEN_ERROR
+
+
+@cython.freelist(256)
+@cython.final
+cdef class Message:
+    """What somebody is about to say, as hooks see it. MUST NOT be changed.
+
+    ``user`` is who says it (a ``User``), ``at_ms`` when it came in, in milliseconds since 1970. ``edits`` is the
+    ``seq`` of the message that is to be said otherwise; None where this is a new one. ``id`` and ``data`` are None
+    where there are none.
+    """
+
+    def __init__(self, user, str room not None, str text not None, dict data, str id, int64_t at_ms, edits):
+        self.user = user
+        self.room = room
+        self.text = text
+        self.data = data
+        self.id = id
+        self.at_ms = at_ms
+        self.edits = edits
+
+    def __repr__(self):
+        return f"Message({self.user!r}, {self.room!r}, {self.text!r}, data={self.data!r}, edits={self.edits!r})"
+
+
+@cython.final
+cdef class Suspended:
+    """A coroutine that waits for ``waits_for``, and the context that it runs in."""
+
+    def __init__(self, coroutine, context, waits_for):
+        self.coroutine = coroutine
+        self.context = context
+        self.waits_for = waits_for
+
+
+def step(coroutine, loop, task):
+    """Runs a new coroutine until it ends or has to wait, as if it were ``task``: returns its value, or Suspended.
+
+    Libraries look for the task that is running, to set time limits. What the coroutine does to context variables
+    stays its own. Raises what it raises.
+    """
+    cdef PyObject* result = NULL
+    cdef PySendResult outcome
+    outer = None
+    context = PyContext_CopyCurrent()
+    try:
+        enter_task(loop, task)
+    except RuntimeError:
+        outer = current_task(loop)
+        leave_task(loop, outer)
+        enter_task(loop, task)
+    try:
+        PyContext_Enter(context)
+        try:
+            outcome = PyIter_Send(<PyObject*>coroutine, <PyObject*>None, &result)
+        finally:
+            PyContext_Exit(context)
+    finally:
+        leave_task(loop, task)
+        if outer is not None:
+            enter_task(loop, outer)
+    value = <object>result
+    Py_XDECREF(result)
+    return value if outcome == PYGEN_RETURN else Suspended(coroutine, context, value)

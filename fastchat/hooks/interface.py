@@ -1,0 +1,102 @@
+"""What hooks are, and what a session asks of them. Pure: no sockets, clock or await."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from fastchat._hooks import Message as Message
+from fastchat.messages import WireError
+from fastchat.people import User
+
+REASON_LENGTH_MAX = 200
+"""Characters of a reason that a client is shown."""
+
+
+class Refuse(Exception):
+    """Raised by a hook: what it was asked about is not done, and the client reads the reason."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Kind(StrEnum):
+    """The names under which hooks are looked for in what an operator installs."""
+
+    AUTHENTICATE = "authenticate"
+    AUTHORIZE = "authorize"
+    ON_MESSAGE = "on_message"
+    ON_JOIN = "on_join"
+    ON_LEAVE = "on_leave"
+    ON_CONNECT = "on_connect"
+    ON_DISCONNECT = "on_disconnect"
+    ON_START = "on_start"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What holds for hooks of one kind: their time limit, and whether failing refuses."""
+
+    timeout_s: float = 1.0
+    refuses: bool = True
+
+
+@dataclass(slots=True)
+class Counters:
+    """What became of one hook's calls since the start; for metrics to read."""
+
+    calls: int = 0
+    refused: int = 0
+    edited: int = 0
+    failed: int = 0
+    """Raised something else than Refuse, or returned what makes no sense."""
+    overdue: int = 0
+    """Did not end within their time."""
+    skipped: int = 0
+    """Were not made, because too many earlier ones had not come back."""
+
+
+class Question:
+    """Something that a hook has yet to answer. ``on_answer`` is called once, in a later turn of the loop."""
+
+    __slots__ = ("args", "chain", "deadline", "error", "function", "given_up", "index", "on_answer", "result")
+
+    on_answer: Callable[[Any], None]
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    deadline: float
+
+    def __init__(self, chain: Any) -> None:
+        self.chain = chain
+        self.index = 0
+        self.given_up = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class Hooks(Protocol):
+    """What sessions ask and tell. MUST NOT block."""
+
+    messages: bool
+    """Whether ``ask_message`` does anything."""
+
+    actions: bool
+    """Whether ``ask_action`` does anything."""
+
+    waiting: dict[Any, Any]
+    """What waits for an answer, by session; the sessions' own (see ``session/screening.py``)."""
+
+    def ask_message(self, message: Message) -> Message | WireError | Question:
+        """The message as it is to be said, or why not; or a Question whose answer is one of both."""
+
+    def ask_action(self, user: User, action: str, room: str) -> WireError | Question | None:
+        """Why the user may not do this here, None where nothing is against it; or a Question."""
+
+
+def clean_reason(reason: object) -> str:
+    """A reason as a client may be shown it: one line, nothing invisible, not too long."""
+    text = "".join(char if char.isprintable() else " " for char in str(reason)[: 4 * REASON_LENGTH_MAX])
+    return " ".join(text.split())[:REASON_LENGTH_MAX]

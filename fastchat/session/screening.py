@@ -1,0 +1,115 @@
+"""What hooks have to say about a message before it is stored, in its sender's order. Pure.
+
+Where all of them answer at once nothing waits. Otherwise the message waits, and behind it those that the same
+session sends: hooks look at them meanwhile, but they are stored in the order in which they were sent.
+Messages that wait count as events that are not stored yet, which bounds them (see ``turns.py``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from fastchat.hooks.interface import Hooks, Message, Question
+from fastchat.messages import Command, WireError
+from fastchat.session.conversation import Conversation
+from fastchat.session.interface import State
+from fastchat.store import Draft, Kind
+
+Store = Callable[[Conversation, Command, Draft], None]
+"""Has an event stored and answers the command. Raises WireError."""
+
+WORDED = (Kind.MESSAGE, Kind.EDITED)
+"""Events that say something in words, which ``on_message`` is asked about."""
+
+
+class Waiting:
+    """An event that waits for hooks, or for one before it."""
+
+    __slots__ = ("answer", "answered", "command", "draft", "message", "session", "store")
+
+    def __init__(self, session: Conversation, command: Command, draft: Draft, store: Store) -> None:
+        self.session = session
+        self.command = command
+        self.draft = draft
+        self.store = store
+        self.message: Message | None = None
+        self.answer: Message | WireError | None = None
+        self.answered = False
+
+    def on_answer(self, answer: Message | WireError | None) -> None:
+        """The hooks have looked at it: it is stored with those before it that they have looked at, too."""
+        self.answer = answer
+        self.answered = True
+        session = self.session
+        waiting = _waiting(session)
+        queue = waiting[session]
+        while queue and queue[0].answered:
+            first = queue.popleft()
+            if not queue:
+                del waiting[session]
+            first.finish()
+
+    def finish(self) -> None:
+        """Stores or refuses it."""
+        answer, session, draft = self.answer, self.session, self.draft
+        try:
+            if isinstance(answer, WireError):
+                raise answer
+            # Nobody is there any more to be told that it was stored, or that it may not be.
+            if session.state is State.READY:
+                self.store(session, self.command, draft if answer is self.message else changed(draft, answer))
+        except WireError as error:
+            session.refuse(error, self.command.get("ref"))
+        finally:
+            session.end_storing()
+
+
+def _waiting(session: Conversation) -> dict[Any, deque[Waiting]]:
+    hooks = session.hub.hooks
+    assert hooks is not None
+    return hooks.waiting
+
+
+def changed(draft: Draft, message: Message | None) -> Draft:
+    """The same event with what a hook has made of its words."""
+    if message is None:
+        return draft
+    fields: dict[str, Any] = {"text": message.text}
+    if message.data is not None:
+        fields["data"] = message.data
+    return Draft(draft.kind, draft.author, draft.at_ms, fields, draft.id, draft.of)
+
+
+def screen(session: Conversation, command: Command, draft: Draft, store: Store) -> None:
+    """Has hooks look at the event, and stores it when they agree. Raises WireError."""
+    hooks = session.hub.hooks
+    assert hooks is not None
+    message: Message | None = None
+    answer: Any = None
+    if hooks.messages and draft.kind in WORDED:
+        message = look_of(session, command["room"], draft)
+        answer = hooks.ask_message(message)
+    if type(answer) is not Question and not (hooks.waiting and session in hooks.waiting):
+        if isinstance(answer, WireError):
+            raise answer
+        store(session, command, draft if answer is message else changed(draft, answer))
+        return
+    _wait(hooks, Waiting(session, command, draft, store), message, answer)
+
+
+def _wait(hooks: Hooks, entry: Waiting, message: Message | None, answer: Any) -> None:
+    entry.session.begin_storing()
+    entry.message = message
+    hooks.waiting.setdefault(entry.session, deque()).append(entry)
+    if type(answer) is Question:
+        answer.on_answer = entry.on_answer
+    else:
+        entry.answer, entry.answered = answer, True
+
+
+def look_of(session: Conversation, room: str, draft: Draft) -> Message:
+    """The event as hooks see it."""
+    fields = draft.fields
+    return Message(session.person, room, fields["text"], fields.get("data"), draft.id, draft.at_ms, draft.of)
