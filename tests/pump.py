@@ -9,7 +9,7 @@ import orjson
 
 from fastchat._ring import Event, Ring
 from fastchat.messages import SEQ_MAX, WireError
-from fastchat.store import Block, Draft, Kind, Page, RoomLog, Store, Stored
+from fastchat.store import Block, Draft, Facts, Kind, Page, RoomLog, Store, Stored
 
 TIMEOUT_S = 20.0
 RING_BYTES = 1 << 20
@@ -54,11 +54,12 @@ def message(
 
 
 def edit(of: int, text: str, author: str = "alice", **more: Any) -> Draft:
-    return Draft(Kind.EDITED, author, 2000, {"text": text}, more.get("id"), of)
+    draft_id = more.pop("id", None)
+    return Draft(Kind.EDITED, author, 2000, {"text": text, **more}, draft_id, of)
 
 
-def delete(of: int, author: str = "alice", id: str | None = None) -> Draft:
-    return Draft(Kind.DELETED, author, 3000, {}, id, of)
+def delete(of: int, author: str = "alice", id: str | None = None, **fields: Any) -> Draft:
+    return Draft(Kind.DELETED, author, 3000, fields, id, of)
 
 
 def react(
@@ -68,6 +69,12 @@ def react(
     if remove:
         fields["remove"] = True
     return Draft(Kind.REACTED, author, 4000, fields, id, of)
+
+
+def moderate(
+    action: str, author: str = "alice", *, at_ms: int = 5000, id: str | None = None, **fields: Any
+) -> Draft:
+    return Draft(Kind.MODERATED, author, at_ms, {"action": action, **fields}, id)
 
 
 @dataclass
@@ -124,6 +131,16 @@ class OpenRoom:
     def fill(self, count: int, text: str = "hi", **fields: Any) -> None:
         """Says the same many times over, all at once."""
         self.begin_all([message(text, **fields)] * count)
+
+    def set_facts(self, changes: Facts) -> WireError | None:
+        result = self.pump.answer(lambda done: self.log.set_facts(changes, done))
+        assert result is None or isinstance(result, WireError)
+        return result
+
+    def facts(self) -> dict[str, Any]:
+        """As somebody finds them who opens the room now."""
+        log = self.pump.answer(lambda done: self.store.open(self.name, done))
+        return dict(log.facts)
 
     def page(
         self, after: int = -1, before: int = SEQ_MAX, limit: int = 100, newest: bool = False

@@ -1,9 +1,7 @@
 """What every store promises, tried on each of them; and what only the one in memory does."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
@@ -12,55 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastchat.messages import SEQ_MAX, Code, WireError
-from fastchat.store import MemoryStore, Store, Stored, open_store
+from fastchat.store import MemoryStore, Stored, open_store
 from fastchat.store.found import WORDS_MAX
 from fastchat.store.interface import PAGE_BYTES
 from fastchat.store.memory import MemoryLog
-from fastchat.store.mixed import MixedStore
-from fastchat.store.sqlite import SqliteStore
 from fastchat.store.states import REACTIONS_MAX
 from tests.pump import OpenRoom, Pump, delete, edit, marks, message, react, search
-
-
-def open_memory(path: Path, pump: Pump) -> Store:
-    return MemoryStore()
-
-
-def open_sqlite(path: Path, pump: Pump) -> Store:
-    return SqliteStore(path, deliver=pump.deliver, durability="normal")
-
-
-def open_mixed(path: Path, pump: Pump) -> Store:
-    """Every room but the games is durable."""
-    return MixedStore(open_sqlite(path, pump), MemoryStore(), lambda room: room == "games")
-
-
-STORES: Mapping[str, Callable[[Path, Pump], Store]] = {
-    "memory": open_memory,
-    "sqlite": open_sqlite,
-    "mixed": open_mixed,
-}
-
-
-@contextmanager
-def opened(kind: str, name: str = "lobby") -> Iterator[OpenRoom]:
-    pump = Pump()
-    with TemporaryDirectory() as folder:
-        store = STORES[kind](Path(folder, "chat.db"), pump)
-        try:
-            yield OpenRoom(store, pump, name)
-        finally:
-            store.close()
+from tests.stores import STORES, opened, other_room
 
 
 @pytest.fixture(params=STORES)
 def room(request: pytest.FixtureRequest) -> Iterator[OpenRoom]:
     with opened(request.param) as room:
         yield room
-
-
-def other_room(room: OpenRoom, name: str = "games") -> OpenRoom:
-    return OpenRoom(room.store, room.pump, name)
 
 
 def test_a_log_counts_from_one_without_holes(room: OpenRoom) -> None:

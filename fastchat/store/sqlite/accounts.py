@@ -9,6 +9,7 @@ import orjson
 
 from fastchat.store.directory import taken
 from fastchat.store.interface import Account, Direct
+from fastchat.store.pairs import users_of
 from fastchat.store.sqlite.schema import Statement
 
 PAGE_MAX = 1000  # accounts
@@ -16,10 +17,6 @@ DIRECTS_MAX = 500  # rooms of two that one user is told of
 
 _COLUMNS = ", ".join(field.name for field in fields(Account))
 _ROW = f"json_array({_COLUMNS})"
-_BY = """
-    SELECT json_group_array({row}) FROM (SELECT DISTINCT value FROM json_each(?)) AS asked
-    CROSS JOIN accounts ON accounts.{column} = asked.value
-"""
 _PAGE = f"""
     SELECT json_group_array({_ROW}) FROM (SELECT * FROM accounts WHERE key > ? ORDER BY key LIMIT ?)
 """
@@ -55,11 +52,13 @@ def has_accounts(connection: sqlite3.Connection) -> bool:
 
 def reader_of(column: str) -> Callable[[sqlite3.Connection, Sequence[str]], list[Account | None]]:
     """What reads the accounts that have these values in the column (``key`` or ``subject``)."""
-    query = _BY.format(row=_ROW, column=column)
 
     def read(connection: sqlite3.Connection, values: Sequence[str]) -> list[Account | None]:
-        (found,) = connection.execute(query, (orjson.dumps(values).decode(),)).fetchone()
-        # SQLite's JSON may end a string at a zero character, so an answer counts where it is the very same.
+        asked = list(dict.fromkeys(values))
+        # Parameters of their own: as JSON, SQLite would end a string at a zero character.
+        holders = ", ".join("?" * len(asked))
+        query = f"SELECT json_group_array({_ROW}) FROM accounts WHERE {column} IN ({holders})"
+        (found,) = connection.execute(query, asked).fetchone()
         accounts = {getattr(account, column): account for account in _parse(found)}
         return [accounts.get(value) for value in values]
 
@@ -116,4 +115,9 @@ def _check_free(connection: sqlite3.Connection, account: Account, own_key: str =
 def read_directs(connection: sqlite3.Connection, users: Sequence[str]) -> list[Sequence[Direct]]:
     """Each user's rooms of two that have events, the newest first."""
     (found,) = connection.execute(_DIRECTS, (orjson.dumps(users).decode(),)).fetchone()
-    return [[Direct(*row) for row in rows] for rows in orjson.loads(found)]
+    answers = [[Direct(*row) for row in rows] for rows in orjson.loads(found)]
+    # SQLite's JSON ends a string at a zero character: nobody is to get another's.
+    return [
+        [direct for direct in directs if user in users_of(direct.room)]
+        for user, directs in zip(users, answers, strict=True)
+    ]

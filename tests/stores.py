@@ -1,0 +1,52 @@
+"""Every kind of store, for tests of what all of them promise."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from fastchat.store import MemoryStore, Store
+from fastchat.store.mixed import MixedStore
+from fastchat.store.sqlite import SqliteStore
+from tests.pump import OpenRoom, Pump
+
+NOW_MS = 10_000
+"""When all tests of stores happen, in milliseconds since 1970."""
+
+
+def open_memory(path: Path, pump: Pump) -> Store:
+    return MemoryStore()
+
+
+def open_sqlite(path: Path, pump: Pump) -> SqliteStore:
+    return SqliteStore(path, deliver=pump.deliver, durability="normal", wall_ms=lambda: NOW_MS)
+
+
+def open_mixed(path: Path, pump: Pump) -> Store:
+    """Every room but the games is durable."""
+    durable = open_sqlite(path, pump)
+    return MixedStore(durable, MemoryStore(durable.note), lambda room: room == "games")
+
+
+STORES: Mapping[str, Callable[[Path, Pump], Store]] = {
+    "memory": open_memory,
+    "sqlite": open_sqlite,
+    "mixed": open_mixed,
+}
+
+
+@contextmanager
+def opened(kind: str, name: str = "lobby") -> Iterator[OpenRoom]:
+    """A room in a store of this kind."""
+    pump = Pump()
+    with TemporaryDirectory() as folder:
+        store = STORES[kind](Path(folder, "chat.db"), pump)
+        try:
+            yield OpenRoom(store, pump, name)
+        finally:
+            store.close()
+
+
+def other_room(room: OpenRoom, name: str = "games") -> OpenRoom:
+    """Another room in the same store."""
+    return OpenRoom(room.store, room.pump, name)
