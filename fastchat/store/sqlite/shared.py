@@ -60,7 +60,13 @@ class SharedReads(Generic[Question, Answer]):
             # Where not even a thread could be had, nobody has taken the first question.
             asked = taken or [self._waiting.popleft()]
             self._go_on()
+            failure: Exception | None = None
             for number, (_, done) in enumerate(asked):
-                done(answers if isinstance(answers, WireError) else answers[number])
+                try:
+                    done(answers if isinstance(answers, WireError) else answers[number])
+                except Exception as error:  # the others are to have theirs
+                    failure = failure or error
+            if failure is not None:
+                raise failure
 
         return answer
