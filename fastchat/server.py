@@ -20,7 +20,7 @@ import uvloop
 
 from fastchat import log
 from fastchat._fanout import Fanout
-from fastchat.auth.building import build_authentication, build_passwords
+from fastchat.auth.building import build_authentication, build_keyring, build_passwords
 from fastchat.chat import Census, Chat, Member, Profiles
 from fastchat.config import Address, ConfigError, Settings, changes, is_live
 from fastchat.config.settings import RoomClass
@@ -163,6 +163,7 @@ class Server:
             command_bytes=settings.limits.command_bytes,
             history_page=settings.rooms.history_page,
         )
+        keyring = build_keyring(settings.auth, loop.call_soon_threadsafe, loop.call_later)
         self._store = self._open_store(loop)
         self._passwords = build_passwords(settings.auth, loop.call_soon_threadsafe)
         return Chat(
@@ -174,7 +175,7 @@ class Server:
                 call_later=loop.call_later,
                 population=Population(settings.limits.connections_per_user),
             ),
-            authenticator=build_authentication(settings, self._store, self._passwords, wall_ms),
+            authenticator=build_authentication(settings, self._store, self._passwords, keyring, wall_ms),
             profiles=Profiles(settings.fanout.watermarks("websocket"), settings.fanout.watermarks("line")),
             limits=limits,
             census=Census(settings.limits.connections, settings.limits.connections_per_address),

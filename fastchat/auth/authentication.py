@@ -5,15 +5,17 @@ against nobody's hash, and attempts are counted for names that nobody has. (Who 
 does learn that a name is taken; there is no other way to keep it so.)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
 from fastchat.auth.attempts import Attempts, network
 from fastchat.auth.interface import Answer, Credentials
+from fastchat.auth.keyring import Keyring
 from fastchat.auth.names import name_key, normalize_name
 from fastchat.auth.passwords import Passwords, Verdict, check_password
+from fastchat.auth.tokens import Claims, Key, Rules, read_header, refusal, verify
 from fastchat.messages import Code, WireError
 from fastchat.people import Role, User
 from fastchat.store.interface import Account, Directory
@@ -53,6 +55,8 @@ class Authentication:
         directory: Directory,
         passwords: Passwords,
         policy: Policy,
+        keyring: Keyring | None = None,
+        rules: Rules | None = None,
         *,
         clock: Callable[[], float],
         wall_ms: Callable[[], int],
@@ -61,6 +65,8 @@ class Authentication:
         self._directory = directory
         self._passwords = passwords
         self._policy = policy
+        self._keyring = keyring
+        self._rules = rules or Rules()
         self._clock = clock
         self._wall_ms = wall_ms
         self.hook = hook
@@ -84,7 +90,9 @@ class Authentication:
         self.hook(credentials, on_hook)
 
     def _authenticate(self, credentials: Credentials, done: Answer) -> None:
-        if credentials.password is not None:
+        if credentials.token is not None:
+            self._take_token(credentials.token, done)
+        elif credentials.password is not None:
             self._log_in(credentials.user, credentials.password, credentials.address, done)
         else:
             self._welcome_guest(credentials.user, done)
@@ -205,8 +213,8 @@ class Authentication:
             return
 
         def on_proved(account: Account | WireError) -> None:
-            if isinstance(account, WireError):
-                done(account)
+            if isinstance(proved := _user_of(account), WireError):
+                done(proved)
             else:
                 self._passwords.hash(new, on_hash)
 
@@ -224,17 +232,91 @@ class Authentication:
 
     # Tokens
 
+    def _take_token(self, token: str, done: Answer) -> None:
+        def on_account(claims: Claims, account: Account | WireError | None) -> None:
+            if account is None:
+                self._add_subject(claims, done)
+            else:
+                done(_user_of(account, claims))
+
+        self._read_token(token, done, on_account)
+
     def renew(self, user: User, token: str, done: Answer) -> None:
         """The same user by a newer token; ``forbidden`` where it is another's."""
-        done(WireError(Code.UNAUTHORIZED, "tokens are not taken here"))
+
+        def on_account(claims: Claims, account: Account | WireError | None) -> None:
+            if account is None or (isinstance(account, Account) and account.name != user.name):
+                done(WireError(Code.FORBIDDEN, "the token is another user's", field="token"))
+            else:
+                done(_user_of(account, claims))
+
+        self._read_token(token, done, on_account)
+
+    def _read_token(
+        self, token: str, done: Answer, found: Callable[[Claims, Account | WireError | None], None]
+    ) -> None:
+        """What the token says and whose it is; None where it was never seen."""
+        try:
+            if (keyring := self._keyring) is None or not keyring:
+                raise refusal("cannot be verified: there are no keys for tokens in the settings")
+            header = read_header(token, self._rules)
+        except WireError as error:
+            done(error)
+            return
+
+        def on_keys(keys: Sequence[Key] | WireError) -> None:
+            try:
+                if isinstance(keys, WireError):
+                    raise keys
+                claims = verify(token, header, keys, self._rules, self._wall_ms())
+            except WireError as error:
+                done(error)
+                return
+            self._directory.account_of(claims.subject, partial(found, claims))
+
+        keyring.find(header, on_keys)
+
+    def _add_subject(self, claims: Claims, done: Answer) -> None:
+        """Makes the account that tokens of this subject tell of from now on."""
+        try:
+            name = normalize_name(claims.name)
+        except WireError as error:
+            # The user can't do anything about it, the issuer can.
+            done(refusal(f"names nobody: {error.message.replace('user', 'name', 1)}"))
+            return
+        account = Account(name, name_key(name), subject=claims.subject, created_at_ms=self._wall_ms())
+
+        def on_added(error: WireError | None) -> None:
+            if error is not None and error.code is Code.NAME_TAKEN:
+                # By the same subject, perhaps, over another connection in the same moment.
+                self._directory.account_of(claims.subject, partial(on_account, error))
+            else:
+                done(_user_of(account if error is None else error, claims))
+
+        def on_account(taken: WireError, found: Account | WireError | None) -> None:
+            done(_user_of(taken if found is None else found, claims))
+
+        self._directory.add_account(account, on_added)
 
 
-def _user_of(account: Account | WireError) -> User | WireError:
+def _user_of(account: Account | WireError, claims: Claims | None = None) -> User | WireError:
+    """The user that an account is, proved by a password or by the token that claims it."""
     if isinstance(account, WireError):
         return account
     if account.disabled:
         return WireError(Code.UNAUTHORIZED, "this account is disabled")
-    return User(account.name, guest=False, operator=account.operator)
+    if claims is None:
+        return User(account.name, guest=False, operator=account.operator)
+    if account.valid_from_ms and (claims.issued_at_ms or 0) < account.valid_from_ms:
+        return refusal("was issued before its user signed out everywhere; get another one")
+    return User(
+        account.name,
+        guest=False,
+        operator=account.operator,
+        grants=claims.grants,
+        issued_at_ms=claims.issued_at_ms,
+        expires_at_ms=claims.expires_at_ms,
+    )
 
 
 def _taken(name: str) -> WireError:

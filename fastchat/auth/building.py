@@ -2,12 +2,20 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+from fastchat import log
 from fastchat.auth.authentication import Authentication, Guests, Policy
+from fastchat.auth.keyring import Issuer, Keyring
+from fastchat.auth.keys import KeyProblem, pem_key, secret_key
 from fastchat.auth.passwords import Cost, PasswordPool
+from fastchat.auth.tokens import Key, Rules
 from fastchat.config import Address, Settings, is_loopback
-from fastchat.config.settings import Auth
+from fastchat.config.auth import Auth
+from fastchat.errors import StartError
 from fastchat.store.interface import Directory
+
+logger = log.get_logger(__name__)
 
 
 def build_passwords(auth: Auth, deliver: Callable[..., object]) -> PasswordPool:
@@ -20,11 +28,95 @@ def build_passwords(auth: Auth, deliver: Callable[..., object]) -> PasswordPool:
     )
 
 
+def build_keyring(
+    auth: Auth,
+    deliver: Callable[..., object],
+    call_later: Callable[[float, Callable[[], None]], object],
+) -> Keyring:
+    """The keys that tokens are verified with. Asks the issuer at once. Raises StartError."""
+
+    def report(problem: str) -> None:
+        logger.warning("keys for tokens could not be fetched", url=auth.jwks_url, problem=problem)
+
+    issuer = Issuer(auth.jwks_url, auth.jwks_timeout_s, auth.jwks_refresh_s, auth.jwks_retry_s)
+    keyring = Keyring(
+        read_keys(auth),
+        issuer if auth.jwks_url else None,
+        deliver=deliver,
+        call_later=call_later,
+        clock=time.monotonic,
+        report=report,
+    )
+    keyring.refresh()
+    return keyring
+
+
+def read_keys(auth: Auth) -> list[Key]:
+    """The keys that the settings name. Raises StartError."""
+    keys = []
+    if secret := read_secret(auth):
+        try:
+            keys.append(secret_key(secret))
+        except KeyProblem as error:
+            name = "auth.secret_file" if auth.secret_file else "auth.secret"
+            raise StartError(f"cannot use {name}: {error}") from None
+    for path in auth.key_files:
+        try:
+            keys.append(pem_key(read_file("auth.key_files", path)))
+        except KeyProblem as error:
+            raise StartError(f"cannot use {path} (auth.key_files): {error}") from None
+    return keys
+
+
+def read_secret(auth: Auth) -> str:
+    """The secret, from where the settings have it; empty where there is none. Raises StartError."""
+    if not auth.secret_file:
+        return auth.secret
+    try:
+        # Editors end files with a line break.
+        return read_file("auth.secret_file", auth.secret_file).decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise StartError(f"cannot use {auth.secret_file} (auth.secret_file): it is not UTF-8") from None
+
+
+def read_file(setting: str, path: str) -> bytes:
+    """What is in a file that a setting names. Raises StartError."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StartError(f"cannot read {path} ({setting}): {reason[:1].lower()}{reason[1:]}") from None
+
+
 def build_authentication(
-    settings: Settings, directory: Directory, passwords: PasswordPool, wall_ms: Callable[[], int]
+    settings: Settings,
+    directory: Directory,
+    passwords: PasswordPool,
+    keyring: Keyring,
+    wall_ms: Callable[[], int],
 ) -> Authentication:
     """Who is let in by the settings."""
-    return Authentication(directory, passwords, policy_of(settings), clock=time.monotonic, wall_ms=wall_ms)
+    return Authentication(
+        directory,
+        passwords,
+        policy_of(settings),
+        keyring,
+        rules_of(settings.auth),
+        clock=time.monotonic,
+        wall_ms=wall_ms,
+    )
+
+
+def rules_of(auth: Auth) -> Rules:
+    """What tokens have to be."""
+    return Rules(
+        algorithms=frozenset(auth.algorithms),
+        issuer=auth.issuer or None,
+        audience=auth.audience or None,
+        leeway_s=auth.leeway_s,
+        token_bytes=auth.token_bytes,
+        expiry_required=auth.token_expiry == "required",
+    )
 
 
 def policy_of(settings: Settings) -> Policy:

@@ -9,10 +9,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from fastchat.config.names import SECTIONS, SETTINGS, unit_of, value_of
+from fastchat.config.names import SECTIONS, SETTINGS, is_secret, unit_of, value_of
 from fastchat.config.settings import Settings
 from fastchat.config.values import Allowed
 
+HIDDEN = "***"
 _WIDTH = 100
 
 
@@ -86,8 +87,9 @@ def table(settings: Settings, origins: Mapping[str, str]) -> str:
     """Every setting with value, unit and default; below, who gave the value and why to change it."""
     rows = [("SETTING", "VALUE", "UNIT", "DEFAULT")]
     for name, field in SETTINGS.items():
-        default = as_text(field.get_default(), name)
-        rows.append((name, as_text(value_of(settings, name), name), unit_of(name), default))
+        default, value = field.get_default(), value_of(settings, name)
+        shown = HIDDEN if is_secret(name) and value != default else as_text(value, name)
+        rows.append((name, shown, unit_of(name), as_text(default, name)))
     # One long list of origins must not push every other row out of sight.
     widths = [min(max(len(row[column]) for row in rows), 33) for column in range(3)]
     lines = []
@@ -119,11 +121,14 @@ def toml(settings: Settings) -> str:
 def _toml_setting(name: str, key: str, value: object) -> list[str]:
     field = SETTINGS[name]
     default = as_toml(field.get_default(), name)
+    given = f"{key} = {as_toml(value, name)}"
+    if is_secret(name) and value != field.get_default():
+        given = f"# {key} is given and not shown"
     return [
         *_comment(field.description or ""),
         *_comment(f"Use {allowed(field)}."),
         f"# Default: {default}",
-        f"{key} = {as_toml(value, name)}",
+        given,
     ]
 
 

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 
-from fastchat.config.describe import allowed, as_text
-from fastchat.config.names import SECTIONS, SETTINGS, value_of
+from fastchat.config.describe import HIDDEN, allowed, as_text
+from fastchat.config.names import SECTIONS, SETTINGS, is_secret, value_of
 from fastchat.config.settings import Settings
 from fastchat.errors import ConfigError
 
@@ -207,7 +207,8 @@ def _explain(details: ErrorDetails, given: Mapping[str, Given]) -> str:
     expected = str(context.get("error", "")) or f"use {allowed(SETTINGS[setting])}"
     origin = f"from {given[setting].origin}" if setting in given else "the default"
     # A list's error carries its item, which says more than the whole.
-    return f"{setting}: {_shown(details['input'])} is not allowed ({origin}); {expected}"
+    shown = HIDDEN if is_secret(setting) else _shown(details["input"])
+    return f"{setting}: {shown} is not allowed ({origin}); {expected}"
 
 
 def _explain_table(
@@ -231,6 +232,8 @@ def _setting_at(location: tuple[int | str, ...]) -> str:
 
 
 def _value(name: str, given: Mapping[str, Given]) -> str:
+    if name in given and is_secret(name):
+        return f"{HIDDEN} (from {given[name].origin})"
     if name in given:
         return f"{given[name].value} (from {given[name].origin})"
     return f"{as_text(SETTINGS[name].get_default(), name)} (the default)"

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from fastchat.config.settings import Settings
+from fastchat.config.values import SECRET
 
 _UNITS = (("_per_s", "per s"), ("_bytes", "bytes"), ("_ms", "ms"), ("_s", "s"))
 
@@ -37,6 +38,11 @@ def value_of(settings: Settings, name: str) -> Any:
     for part in name.split("."):
         value = getattr(value, part)
     return value
+
+
+def is_secret(name: str) -> bool:
+    """Whether the setting's value must not be shown to anyone."""
+    return SETTINGS[name].json_schema_extra == SECRET
 
 
 def unit_of(name: str) -> str:

@@ -5,11 +5,12 @@ A description says why one would change the setting; a name ends in its unit.
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from fastchat.config.address import Address
+from fastchat.config.auth import Auth
+from fastchat.config.section import DAY_S, GIB, Inheriting, Section, conflict
 from fastchat.config.values import (
     Allowed,
     ListenAddress,
@@ -22,30 +23,6 @@ from fastchat.config.values import (
     StoreUrl,
     Tables,
 )
-
-DAY_S = 86400
-GIB = 1 << 30
-
-
-def conflict(setting: str, relation: str, other: str) -> PydanticCustomError:
-    """Two settings that exclude each other, the one to change first; `load` words the message."""
-    return PydanticCustomError(
-        "conflict", "conflict", {"setting": setting, "relation": relation, "other": other}
-    )
-
-
-class Section(BaseModel):
-    """What every section has in common: it can't be changed, knows its keys and checks its defaults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_booleans(cls, value: object) -> object:
-        # pydantic reads true as 1, and no setting is a boolean.
-        if isinstance(value, bool):
-            raise PydanticCustomError("boolean", "boolean")
-        return value
 
 
 class Http(Section):
@@ -101,16 +78,6 @@ class WebSocket(Section):
         le=3600,
         description="Raise it where distant clients need longer to answer a close frame.",
     )
-
-
-class Inheriting(Section):
-    """A section in which None means that the value is another setting's."""
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _inherit(cls, value: object) -> object:
-        # TOML and flags have no other word for None.
-        return None if value == "inherit" else value
 
 
 class Watermarks(Inheriting):
@@ -379,73 +346,6 @@ class Store(Section):
     durability: Literal["full", "normal"] = Field(
         default="full",
         description="full survives a power cut; normal is quicker and survives the end of the process only.",
-    )
-
-
-class Auth(Section):
-    """Who may come in: guests, accounts with passwords."""
-
-    guests: Literal["auto", "on", "read-only", "off"] = Field(
-        default="auto",
-        description="auto lets guests in while only this machine can connect; read-only lets them watch.",
-    )
-    registration: Literal["auto", "on", "off"] = Field(
-        default="auto",
-        description="auto lets people make accounts while only this machine can connect; off: you make them.",
-    )
-    password_length_min: int = Field(
-        default=15,
-        ge=8,
-        le=64,
-        description="Lower it only where a second factor protects accounts; NIST asks for 15 without one.",
-    )
-    password_threads: int = Field(
-        default=1,
-        ge=1,
-        le=64,
-        description="Raise it on many cores where many log in at once; each takes password_memory_bytes.",
-    )
-    password_queue: int = Field(
-        default=100,
-        ge=1,
-        le=100_000,
-        description="Logins that may wait for a thread; more are told to come back.",
-    )
-    password_memory_bytes: int = Field(
-        default=19 * 1024 * 1024,
-        ge=8 * 1024 * 1024,
-        le=GIB,
-        description="Raise it to make guessing of stolen hashes dearer, and every login.",
-    )
-    password_rounds: int = Field(
-        default=2,
-        ge=1,
-        le=100,
-        description="As password_memory_bytes, in time alone; hashes are made anew at the next login.",
-    )
-    attempts: int = Field(
-        default=5,
-        ge=1,
-        le=1000,
-        description="Wrong passwords for one account before it has to wait longer and longer.",
-    )
-    attempts_per_address: int = Field(
-        default=20,
-        ge=1,
-        le=100_000,
-        description="As attempts, from one address; raise it where many users share one.",
-    )
-    attempts_wait_max_s: float = Field(
-        default=60,
-        ge=1,
-        le=DAY_S,
-        description="The longest such wait; others can make you wait so long, so don't raise it much.",
-    )
-    registrations_per_address: int = Field(
-        default=5,
-        ge=1,
-        le=100_000,
-        description="New accounts from one address before it has to wait longer and longer.",
     )
 
 

@@ -7,12 +7,16 @@ import ipaddress
 import json
 import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, PlainValidator
 
-from fastchat.config.address import ADDRESS, Address, parse_address
+from fastchat.config.address import ADDRESS, Address, is_loopback, parse_address
 
+SECRET: dict[str, Any] = {"secret": True}
+"""Marks a setting whose value is never shown."""
+ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
 STORES = ("memory:", "sqlite:", "sqlite:///PATH")
 ROOM_PATTERN = re.compile(r"[a-z0-9._*?@,\[\]!-]{1,64}")
 ROOM_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -95,6 +99,30 @@ def _pattern(value: object) -> str:
     return value
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError
+    return value
+
+
+def _jwks_url(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    if value:
+        parts = urlsplit(value)
+        if parts.scheme not in ("https", "http") or not parts.hostname or parts.username is not None:
+            raise ValueError
+        if parts.scheme == "http" and not is_loopback(Address(parts.hostname, 0)):
+            raise ValueError("keys that come over plain HTTP could be anybody's: use https://")
+    return value
+
+
+def _algorithm(value: object) -> str:
+    if value not in ALGORITHMS:
+        raise ValueError
+    return str(value)
+
+
 def _tables(value: object) -> object:
     """Lists of tables given as text (a flag, the environment): a JSON array of objects."""
     if not isinstance(value, str):
@@ -132,3 +160,17 @@ RoomPattern = Annotated[
     str, PlainValidator(_pattern), Allowed("a room's name in which * and ? stand for other characters")
 ]
 Tables = BeforeValidator(_tables)
+Text = Annotated[str, PlainValidator(_text), Allowed("text on one line, or nothing")]
+Texts = Annotated[
+    tuple[Annotated[str, PlainValidator(_text)], ...], BeforeValidator(_words), Allowed("paths of files")
+]
+JwksUrl = Annotated[
+    str,
+    PlainValidator(_jwks_url),
+    Allowed("an address like https://login.example.org/jwks.json, or nothing"),
+]
+Algorithms = Annotated[
+    tuple[Annotated[str, PlainValidator(_algorithm)], ...],
+    BeforeValidator(_words),
+    Allowed(f"some of {', '.join(ALGORITHMS)}"),
+]

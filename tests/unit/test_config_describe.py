@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic.fields import FieldInfo
 
-from fastchat.config import Settings, describe, load, read
+from fastchat.config import ConfigError, Settings, describe, load, read
 from fastchat.config.names import SECTIONS, SETTINGS, unit_of, value_of
 from fastchat.config.settings import RoomClass
 
@@ -94,3 +94,50 @@ def test_the_table_is_aligned_and_names_origins() -> None:
         f"    {SETTINGS['limits.burst'].description}",
     ]
     assert sum(line.startswith("    from ") for line in lines) == len(CHANGED) + 1
+
+
+def test_a_secret_is_never_shown() -> None:
+    secret = "a secret of thirty-two bytes or more"
+    loaded = read(None, [f"auth.secret={secret}"], {})
+    assert loaded.settings.auth.secret == secret
+    assert secret not in describe.table(loaded.settings, loaded.origins)
+    assert secret not in describe.toml(loaded.settings)
+    row = next(
+        row for row in describe.table(loaded.settings, loaded.origins).splitlines() if "auth.secret " in row
+    )
+    assert row.split() == ["auth.secret", "***"]
+    with pytest.raises(ConfigError) as caught:
+        read(None, [f"auth.secret={secret}", "auth.secret_file=x"], {})
+    assert caught.value.problems == [
+        (
+            "auth.secret: *** (from --set) does not fit; "
+            "it must be left out beside auth.secret_file, which is x (from --set)"
+        )
+    ]
+    with pytest.raises(ConfigError) as caught:
+        read(None, [], {"FASTCHAT_AUTH__SECRET": secret + "\n"})
+    assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "right"),
+    [
+        ("", True),
+        ("https://login.example/jwks", True),
+        ("http://127.0.0.1:80/jwks", True),
+        ("http://localhost/jwks", True),
+        ("http://[::1]:8000/jwks", True),
+        ("http://login.example/jwks", False),
+        ("ftp://login.example/jwks", False),
+        ("file:///etc/passwd", False),
+        ("https://", False),
+        ("https://user:password@login.example/", False),
+        ("login.example", False),
+    ],
+)
+def test_keys_come_over_tls_or_from_this_machine(value: str, right: bool) -> None:
+    if right:
+        assert load(None, [f"auth.jwks_url={value}"], {}).auth.jwks_url == value
+    else:
+        with pytest.raises(ConfigError):
+            load(None, [f"auth.jwks_url={value}"], {})

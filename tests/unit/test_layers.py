@@ -52,7 +52,7 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
 # Cross-cutting: only these may import them; the layers in between get plain values.
 ONLY_FOR: dict[str, frozenset[str]] = {
     "config": frozenset({"auth", "cli", "server", "web", "sockets", "connection"}),
-    "log": frozenset({"cli", "server", "web", "connection", "hooks"}),
+    "log": frozenset({"auth", "cli", "server", "web", "connection", "hooks"}),
 }
 
 IMPURE = frozenset({"asyncio", "select", "selectors", "socket", "ssl", "threading", "time", "uvloop"})
