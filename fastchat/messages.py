@@ -25,6 +25,7 @@ ROOM_PATTERN = "[a-z0-9][a-z0-9._-]{0,63}"
 SEQ_MAX = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 ID_LENGTH_MAX = 64
 REACTION_LENGTH_MAX = 32
+AWAY_LENGTH_MAX = 200
 
 
 class Code(StrEnum):
@@ -86,6 +87,7 @@ _TEXT = Text("must be a string that is not empty", 1, sys.maxsize)
 _SECRET = Text("must be a string of 1 to 1024 characters", 1, 1024)
 _TOKEN = Text("must be a string that is not empty", 1, sys.maxsize)  # bounded by limits.command_bytes
 _REACTION = Text(f"must be a string of 1 to {REACTION_LENGTH_MAX} characters", 1, REACTION_LENGTH_MAX)
+_AWAY = Text(f"must be a string of 1 to {AWAY_LENGTH_MAX} characters", 1, AWAY_LENGTH_MAX)
 _FLAG = Instance("must be true or false", bool)
 _OBJECT = Instance("must be an object", dict)
 _RESUME = Table('must be an object of rooms and the seq to go on after, like {"lobby": 41}', _ROOM, _SEQ)
@@ -109,7 +111,9 @@ COMMANDS: Mapping[str, Fields] = {
     "react": Fields({"room": _ROOM, "seq": _SEQ, "reaction": _REACTION}, {"id": _ID, "remove": _FLAG}),
     "ack": Fields({"room": _ROOM, "seq": _SEQ}, {}),
     "search": Fields({"query": _TEXT}, {"room": _ROOM, "before": _SEQ, "limit": _LIMIT}),
-    "members": Fields({"room": _ROOM}, {}),
+    "members": Fields({"room": _ROOM}, {"after": _NAME, "limit": _LIMIT, "sample": _LIMIT}),
+    "away": Fields({"away": _FLAG}, {"text": _AWAY}),
+    "whois": Fields({"user": _NAME}, {}),
     "rooms": Fields({}, {}),
     "history": Fields({"room": _ROOM}, {"before": _SEQ, "after": _SEQ, "limit": _LIMIT}),
     "typing": Fields({"room": _ROOM}, {}),

@@ -75,6 +75,8 @@ class Population:
         self._notice_ms = notice_ms
         self._online: dict[str, OnlineSession | Devices] = {}
         self._expiry = Expiry()
+        self.unsaved: set[str] = set()
+        """The keys of accounts that came or went since the store was told when they were seen."""
         self.endings = 0
         """How often somebody was sent away: who was let in by what was true before has to ask again."""
 
@@ -109,6 +111,7 @@ class Population:
             present = None
         if present is None:
             present = self._online[key] = Devices()
+            self.unsaved.add(key)
         elif self._limit and len(present.sessions) >= self._limit:
             raise WireError(
                 Code.TOO_MANY_CONNECTIONS, f"{name} has {self._limit} connections; close one of them first"
@@ -141,6 +144,7 @@ class Population:
             devices.sessions.remove(session)
             if not devices.sessions:
                 del self._online[key]
+                self.unsaved.add(key)
         self._expiry.discard(session)
 
     def _free_name(self) -> str:

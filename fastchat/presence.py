@@ -30,6 +30,9 @@ TYPING_REPEAT_S = 2.0
 TYPING_EXPIRES_MS = 6000
 """For so long others may show somebody as writing; who goes on has said so again by then."""
 
+LOOK_AGAIN_S = 1.0
+"""How often a large room looks whether it may be counted already."""
+
 SORTED_ANEW_MAX = 128
 """The names of so few members are sorted for every question; it takes 20 µs."""
 
@@ -180,9 +183,9 @@ class Presence:
     def _announce_soon(self) -> None:
         if not self._due:
             self._due = True
-            # Looked at once an interval, as the room may be a much smaller one by then.
-            wait_s = min(self._wait_s(), self._circumstances.settings.presence_interval_s)
-            self._circumstances.call_later(wait_s, self._publish)
+            # Looked at again before it is due, as the room may be a much smaller one by then.
+            most_s = max(LOOK_AGAIN_S, self._circumstances.settings.presence_interval_s)
+            self._circumstances.call_later(min(self._wait_s(), most_s), self._publish)
 
     def _wait_s(self) -> float:
         """The seconds until the next announcement may be made."""

@@ -57,7 +57,7 @@ class Room:
         log.attach(self.channel.ring)
         if log.durable:
             self.channel.source = Replay(log, hub.blocks, hub.call_later)
-        self.presence = Presence(self.channel, hub.circumstances)
+        self.presence = Presence(self.channel, hub.circumstances, announced=not self.name.startswith("@"))
         self.members = self.presence.members
         self.awaited = 0  # answers that will need this room, whether it has members by then or not
 
@@ -131,6 +131,7 @@ class Hub:
         self.blocks = BlockCache(settings.replay_bytes)
         self.circumstances = Circumstances(settings, clock, call_later, self.mark)
         self.hooks: Hooks | None = None
+        self.away = self.circumstances.away
 
     # Rooms
 
@@ -276,9 +277,27 @@ class Hub:
         """
         old = session.user
         self.population.rename(session, person)
+        self.away.pop(old, None)
         for room in rooms:
             room.presence.exit(old)
             room.presence.enter(person.name, marks.get(room.name, 0))
+
+    def set_away(self, user: str, text: str | None) -> None:
+        """The user is away on all connections, as ``text`` says; or back where it is None."""
+        names = {name for session in self.population.sessions(user) for name in session.rooms}
+        self.circumstances.set_away(user, text, [self.rooms[name].presence for name in names])
+
+    def depart(self, session: OnlineSession) -> None:
+        """The session is over, and has left its rooms. May be called again."""
+        self.population.leave(session)
+        if session.user in self.away and not self.population.sessions(session.user):
+            del self.away[session.user]
+
+    def store_seen(self, wall_ms: int) -> None:
+        """Has the store remember of the accounts that came or went that they were seen by now."""
+        if self.population.unsaved:
+            self.store.seen(dict.fromkeys(self.population.unsaved, wall_ms))
+            self.population.unsaved.clear()
 
     def set_ring_bytes(self, ring_bytes: int) -> None:
         """Changes every room's limit at once."""

@@ -330,6 +330,7 @@ class Server:
                 else:
                     logger.info("the store is available again")
             self.chat.hub.population.check_expiry(self.chat.wall_ms())
+            self.chat.hub.store_seen(self.chat.wall_ms())
             fanout, limits = self.settings.fanout, self.settings.limits
             timeout_s = fanout.slow_reader_timeout_s
             reason = f"nothing could be sent for {timeout_s:g} s; come back and go on from the cursors"
@@ -379,6 +380,7 @@ class Server:
     async def close_store(self) -> None:
         """Has everything stored that was answered, and lets go of the file."""
         self.chat.hub.store_marks()
+        self.chat.hub.store_seen(self.chat.wall_ms())
         await asyncio.to_thread(self._store.close)
 
     async def stop(self) -> None:

@@ -39,7 +39,15 @@ def refusal(code: str, field: str | None = None) -> Any:
 
 def shortest(kind: str) -> dict[str, Any]:
     """The fields that a command must have, with values that are right by their form."""
-    values = {"room": "lobby", "text": "hi", "seq": 1, "reaction": "+1", "query": "hi"}
+    values = {
+        "room": "lobby",
+        "text": "hi",
+        "seq": 1,
+        "reaction": "+1",
+        "query": "hi",
+        "user": "bob",
+        "away": True,
+    }
     return {name: values[name] for name in COMMANDS[kind].required}
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from fastchat.messages import Code, Command, WireError
+from fastchat.session.attending import come_back
 from fastchat.session.conversation import Conversation
 from fastchat.session.interface import Limits, State
 from fastchat.session.screening import screen
@@ -17,6 +18,8 @@ MESSAGE, CLOSED = Kind.MESSAGE, State.CLOSED
 def send(session: Conversation, command: Command, wall_ms: int) -> None:
     """Says something."""
     _post(session, command, wall_ms, MESSAGE, _content(command, session.limits))
+    if session.hub.away:
+        come_back(session)
 
 
 def edit(session: Conversation, command: Command, wall_ms: int) -> None:

@@ -1,4 +1,4 @@
-"""Commands that ask: members, rooms, history, search, ping. Pure: no sockets, clock or await."""
+"""Commands that ask: rooms, history, search, ping. Pure: no sockets, clock or await."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,18 +11,7 @@ from fastchat.rooms import Room
 from fastchat.session.conversation import Conversation
 from fastchat.store import Page
 
-MEMBERS_MAX = 1000
 ROOMS_MAX = 500
-
-
-def members(session: Conversation, command: Command, wall_ms: int) -> None:
-    """Who is in a room."""
-
-    def answer(room: Room) -> None:
-        names = sorted(room.members, key=str.casefold)[:MEMBERS_MAX]
-        session.reply(command, "members", room=room.name, members=names, count=len(room.members))
-
-    session.ask(command, partial(session.hub.find, command["room"]), answer)
 
 
 def rooms(session: Conversation, command: Command, wall_ms: int) -> None:

@@ -7,7 +7,7 @@ from fastchat.messages import Code, Command, WireError, check_command
 from fastchat.rate import take
 from fastchat.rate import wait_s as rate_wait_s
 from fastchat.rooms import Hub
-from fastchat.session import entering, posting, reading
+from fastchat.session import attending, entering, posting, reading
 from fastchat.session.conversation import Conversation
 from fastchat.session.interface import Limits, Peer, State
 
@@ -27,7 +27,9 @@ COMMAND_TABLE: dict[str, tuple[tuple[State, ...], bool, Handler]] = {
     "react": (ONCE_WELCOME, True, posting.react),
     "ack": (ONCE_WELCOME, True, posting.ack),
     "search": (ONCE_WELCOME, True, reading.search),
-    "members": (ONCE_WELCOME, True, reading.members),
+    "members": (ONCE_WELCOME, True, attending.members),
+    "whois": (ONCE_WELCOME, True, attending.whois),
+    "away": (ONCE_WELCOME, True, attending.away),
     "rooms": (ONCE_WELCOME, True, reading.rooms),
     "history": (ONCE_WELCOME, True, reading.history),
     "typing": (ONCE_WELCOME, True, posting.typing),
@@ -140,6 +142,6 @@ class Session(Conversation):
         if self.state is State.READY:
             for name in self.rooms:
                 self.hub.leave(self.hub.rooms[name], self.peer.writer, self.user)
-        self.hub.population.leave(self)
+        self.hub.depart(self)
         self.forget_kept()
         self.state = State.CLOSED

@@ -246,7 +246,16 @@ async def test_everything_that_is_sent_is_documented(server: ServerProcess, open
     assert again["repeated"] is True
     await bob.send("typing", room="lobby")
     seen.append(await alice.expect("typing"))
-    seen += [await alice.ask("members", room="lobby"), await alice.ask("rooms")]
+    seen += [
+        await bob.ask("away", away=True, text="at lunch"),
+        await alice.expect("presence", away={"bob": "at lunch"}),
+    ]
+    seen += [
+        await alice.ask("members", room="lobby"),
+        await alice.ask("rooms"),
+        await alice.ask("whois", user="bob"),
+    ]
+    seen += [await bob.ask("away", away=False), await alice.expect("presence", back=["bob"])]
     seen += [await alice.ask("history", room="lobby"), await alice.ask("history", room="lobby", after=0)]
     seen += await change_messages(alice, bob)
     seen += [await alice.hello("alicia"), await bob.expect("presence", left=["alice"])]

@@ -95,6 +95,8 @@ VALID: dict[str, dict[str, Any]] = {
     "ack": {"room": "lobby", "seq": 1},
     "search": {"query": "hi"},
     "members": {"room": "lobby"},
+    "away": {"away": True},
+    "whois": {"user": "bob"},
     "rooms": {},
     "history": {"room": "lobby"},
     "typing": {"room": "lobby"},
@@ -135,6 +137,12 @@ FORMS: list[tuple[str, str, list[Any], list[Any]]] = [
     ("search", "before", SEQ, NO_SEQ),
     ("search", "limit", LIMIT, NO_LIMIT),
     ("members", "room", ROOM, NO_ROOM),
+    ("members", "after", NAME, NO_NAME),
+    ("members", "limit", LIMIT, NO_LIMIT),
+    ("members", "sample", LIMIT, NO_LIMIT),
+    ("away", "away", FLAG, NO_FLAG),
+    ("away", "text", ["x", "x" * 200], ["", "x" * 201, 1, None, []]),
+    ("whois", "user", NAME, NO_NAME),
     ("history", "room", ROOM, NO_ROOM),
     ("history", "before", SEQ, NO_SEQ),
     ("history", "after", SEQ, NO_SEQ),
@@ -364,6 +372,10 @@ def test_events() -> None:
     }  # fmt: skip
     assert orjson.loads(encode_presence("r", ["a"], ["b"], 2)) == {
         "type": "presence", "room": "r", "joined": ["a"], "left": ["b"], "members": 2,
+    }  # fmt: skip
+    assert orjson.loads(encode_presence("r", [], [], 2, {"a": ""}, ["b"], partial=True)) == {
+        "type": "presence", "room": "r", "joined": [], "left": [], "members": 2, "away": {"a": ""},
+        "back": ["b"], "partial": True,
     }  # fmt: skip
     assert orjson.loads(encode_typing("r", "a", 5)) == {
         "type": "typing",
