@@ -102,7 +102,15 @@ VALUES: list[Any] = [
 
 def make_command(kind: str) -> Document:
     """A command that is right, with its required fields only."""
-    values = {"room": "lobby", "text": "hi", "seq": 1, "reaction": "+1", "query": "hi"}
+    values = {
+        "room": "lobby",
+        "text": "hi",
+        "seq": 1,
+        "reaction": "+1",
+        "query": "hi",
+        "user": "bob",
+        "away": True,
+    }
     return {"type": kind, **{field: values[field] for field in COMMANDS[kind].required}}
 
 

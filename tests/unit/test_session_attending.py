@@ -101,8 +101,8 @@ def test_who_says_something_is_back(party: Party) -> None:
     presence(emil)
     dave.ask("away", away=True)
     assert presence(emil) == [{"away": {"dave": ""}}]
-    dave.ask("typing", room="lobby")
-    dave.ask("ack", room="lobby", seq=0)
+    dave.say("typing", room="lobby")
+    dave.say("ack", room="lobby", seq=0)
     assert presence(emil) == []
     dave.ask("send", room="lobby", text="hi")
     assert presence(emil) == [{"back": ["dave"]}]
