@@ -215,13 +215,15 @@ class Server:
             kind = self.room_class(room)
             return kind is not None and kind.store == "memory"
 
+        store = self.settings.store
         try:
             return open_store(
-                self.settings.store.url,
+                store.url,
                 deliver=loop.call_soon_threadsafe,
-                durability=self.settings.store.durability,
+                durability=store.durability,
                 retention=retention,
                 in_memory=in_memory,
+                audit=Retention(store.audit_keep_entries, store.audit_keep_age_s),
             )
         except StoreError as error:
             raise StartError(f"{error}; choose another with --store URL") from None

@@ -347,6 +347,18 @@ class Store(Section):
         default="full",
         description="full survives a power cut; normal is quicker and survives the end of the process only.",
     )
+    audit_keep_age_s: float = Field(
+        default=365 * DAY_S,
+        ge=0,
+        le=100 * 365 * DAY_S,
+        description="How long the log of acts of moderators and operators goes back; 0 is for ever.",
+    )
+    audit_keep_entries: int = Field(
+        default=100_000,
+        ge=0,
+        le=10**9,
+        description="The newest entries of that log that are kept, some 300 bytes each; 0 is all.",
+    )
 
 
 class Hooks(Section):
