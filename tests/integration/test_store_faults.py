@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import json
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -301,91 +300,3 @@ def test_a_second_server_is_refused_in_one_line(start: Start, path: Path) -> Non
         f"fastchat: {path} is in use by another fastchat; stop that one or choose another file; "
         "choose another with --store URL\n"
     )
-
-
-# Killed
-
-
-CHILD = """
-import sys
-from itertools import count
-from pathlib import Path
-from fastchat.store import Retention, Stored
-from fastchat.store.sqlite import SqliteStore, schema, upkeep, writer
-from tests.pump import OpenRoom, Pump, edit, message, react
-
-upkeep.TRIM_PASS_S = 0
-writer.UPKEEP_SHARE = 0.7
-pump = Pump()
-store = SqliteStore(
-    Path(sys.argv[1]), deliver=pump.deliver, durability="normal",
-    retention=lambda _: Retention(events=300, size_bytes=30_000),
-)
-room = OpenRoom(store, pump)
-for turn in count():
-    head = room.log.head
-    drafts = [message("apple " * 10, at_ms=head)] * 90
-    drafts += [edit(max(head, 1), "pear"), react(max(head, 1), "+")]
-    answers = room.begin_all(drafts)
-    print(max(answer.seq for answer in answers if isinstance(answer, Stored)), flush=True)
-"""
-
-MIGRATION = """
-import sqlite3, sys
-from pathlib import Path
-from fastchat.store.sqlite import schema
-
-def add_many(connection):
-    for number in range(300):
-        connection.execute(f"CREATE TABLE more_{number} AS SELECT * FROM events")
-        print(number, flush=True)
-
-schema.MIGRATIONS += (add_many,)
-schema.connect(Path(sys.argv[1]), "normal").close()
-print("done", flush=True)
-"""
-
-
-def run_and_kill(script: str, path: Path, lines: int) -> list[str]:
-    """Kills the script after so many lines, or later; returns all that it printed."""
-    child = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    with child.stdout as output:
-        printed = [output.readline() for _ in range(lines)]
-        child.send_signal(signal.SIGKILL)
-        printed += output.readlines()
-    child.wait()
-    return [line.strip() for line in printed]
-
-
-@pytest.mark.parametrize("lines", [1, 2, 3, 5, 8, 13, 21, 34])
-def test_killed_while_trimming(tmp_path: Path, lines: int) -> None:
-    path = tmp_path / "chat.db"
-    acknowledged = 0
-    for _ in range(2):  # the second one goes on with what the first one left
-        printed = run_and_kill(CHILD, path, lines)
-        assert int(printed[0]) > acknowledged
-        acknowledged = max(int(line) for line in printed if line)
-        check_file(path)
-        with closing(sqlite3.connect(path)) as connection:
-            head, kept = connection.execute("SELECT head, head - first + 1 FROM rooms").fetchone()
-        assert head >= acknowledged
-        assert kept <= head
-
-
-@pytest.mark.parametrize("lines", [1, 10, 100, 250, 300, 301])
-def test_killed_while_migrating(path: Path, lines: int) -> None:
-    run_and_kill(CHILD, path, 2)
-    printed = run_and_kill(MIGRATION, path, lines)
-    check_file(path)
-    with closing(sqlite3.connect(path)) as connection:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute(
-            "SELECT count(*) FROM sqlite_master WHERE name LIKE 'more%'"
-        ).fetchone()
-    assert (version, tables) in ((1, 0), (2, 300))
-    if "done" in printed:
-        assert version == 2
-    if version == 1:
-        run_and_kill(CHILD, path, 2)
-        check_file(path)
