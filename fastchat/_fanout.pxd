@@ -2,14 +2,16 @@ from libc.stdint cimport int64_t, uint64_t
 
 from fastchat._ring cimport Event, Profile, Ring
 
+# What a sweep looks at in a Subscription and a Writer comes first, so that it lies in one or two cache lines.
+
 cdef class Subscription:
-    cdef readonly Channel channel
-    cdef readonly Writer writer
     cdef readonly int64_t seq
     cdef readonly int64_t ephemeral_seq
     cdef int64_t hidden
-    cdef int64_t ephemeral_hidden
+    cdef readonly Writer writer
     cdef bint waiting
+    cdef readonly Channel channel
+    cdef int64_t ephemeral_hidden
     cdef Py_ssize_t index
 
 cdef class Channel:
@@ -28,20 +30,21 @@ cdef class Channel:
     cdef deliver(self, Ring ring, Event event)
 
 cdef class Writer:
-    cdef readonly uint64_t id
-    cdef readonly Profile profile
-    cdef readonly Fanout fanout
-    cdef readonly bint paused
-    cdef readonly bint closed
-    cdef readonly double paused_at
-    cdef unsigned char queued
-    cdef unsigned char blocking
-    cdef unsigned char hides
     cdef int fd
     cdef int turn
+    cdef int rooms  # len(subscriptions)
+    cdef readonly bint paused
+    cdef unsigned char blocking
+    cdef unsigned char queued
+    cdef unsigned char hides
+    cdef readonly bint closed
+    cdef readonly Profile profile
+    cdef list replies
+    cdef readonly uint64_t id
+    cdef readonly Fanout fanout
+    cdef readonly double paused_at
     cdef readonly object owner
     cdef readonly object transport
-    cdef list replies
     cdef Py_ssize_t reply_bytes
     cdef readonly list subscriptions
     cdef list left
@@ -77,11 +80,14 @@ cdef class Fanout:
     cdef bint scheduled
     cdef uint64_t writers
 
+    cdef double now(self) except? -1
     cdef schedule(self)
     cdef queue_writer(self, Writer writer)
     cdef queue_channel(self, Channel channel)
     cdef serve_behind(self, double deadline)
     cdef bint sweep(self, Channel channel, double deadline) except -1
+    cdef Py_ssize_t share(self, Channel channel, Py_ssize_t most) except -1
+    cdef hand_over(self, Subscription subscription, bytes span, Py_ssize_t sent)
     cdef serve(self, Writer writer)
     cdef bint fits(self, Subscription subscription, Py_ssize_t budget_bytes) except -1
     cdef bytes take(self, Subscription subscription, Py_ssize_t budget_bytes)
@@ -96,4 +102,6 @@ cdef class Fanout:
     cdef bint flush(self, Writer writer) except -1
     cdef transmit(self, Writer writer, list chunks)
     cdef transmit_one(self, Writer writer, bytes data)
+    cdef transmit_rest(self, Writer writer, bytes data, Py_ssize_t sent)
+    cdef inline void count_write(self, Py_ssize_t size) noexcept
     cdef fail(self, Writer writer)

@@ -42,4 +42,6 @@ cdef class Ring:
     cdef int64_t end_of(self, Profile profile, int64_t after, Py_ssize_t budget_bytes) except -1
     cdef bytes build(self, Profile profile, int64_t after, int64_t end, uint64_t reader)
     cdef bytes span(self, Profile profile, int64_t after, Py_ssize_t budget_bytes, uint64_t reader, int64_t* end)
+    cdef inline int kept(self, int64_t serial, int64_t after) noexcept
+    cdef int kept_to_head(self, int64_t serial, int64_t after) noexcept
     cdef Py_ssize_t framed_size_of(self, Profile profile, int64_t seq) except -1

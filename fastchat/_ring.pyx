@@ -265,6 +265,21 @@ cdef class Ring:
             out = write_framed(profile.framing, out, self.at(seq).body)
         return span
 
+    cdef inline int kept(self, int64_t serial, int64_t after) noexcept:
+        """Which of ``spans`` is the one behind ``after`` for the profile with this serial; -1: none is kept."""
+        cdef int i
+        for i in range(self.spans_used):
+            if self.span_after[i] == after and self.span_profile[i] == serial:
+                return i
+        return -1
+
+    cdef int kept_to_head(self, int64_t serial, int64_t after) noexcept:
+        """As ``kept``, if it says something, leads to the head, and all of it is still held."""
+        cdef int i = self.kept(serial, after)
+        if i < 0 or self.span_end[i] != self.head_seq or after + 1 < self.first_seq:
+            return -1
+        return i if PyBytes_GET_SIZE(<bytes>PyList_GET_ITEM(self.spans, i)) else -1
+
     cdef bytes span(self, Profile profile, int64_t after, Py_ssize_t budget_bytes, uint64_t reader, int64_t* end):
         """The span behind ``after`` (the next event MUST be held) as far as the budget goes.
 
@@ -274,12 +289,12 @@ cdef class Ring:
         cdef int i
         cdef bytes span
         if reader == 0:
-            for i in range(self.spans_used):
-                if self.span_after[i] == after and self.span_profile[i] == profile.serial:
-                    span = <bytes>self.spans[i]
-                    if PyBytes_GET_SIZE(span) <= budget_bytes or self.span_end[i] == after + 1:
-                        end[0] = self.span_end[i]
-                        return span
+            i = self.kept(profile.serial, after)
+            if i >= 0:
+                span = <bytes>self.spans[i]
+                if PyBytes_GET_SIZE(span) <= budget_bytes or self.span_end[i] == after + 1:
+                    end[0] = self.span_end[i]
+                    return span
         end[0] = self.end_of(profile, after, budget_bytes)
         span = self.build(profile, after, end[0], reader)
         # One that a smaller budget has cut short would cut everyone short.

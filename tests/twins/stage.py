@@ -9,7 +9,7 @@ from typing import Any
 import fastchat._fanout
 import fastchat._ring
 from tests.twins import decode, fanout, ring
-from tests.twins.transport import FakeTransport
+from tests.twins.transport import FakeTransport, PassedTransport
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Client:
     """One connection: a writer, and a peer that takes note of what it hears."""
 
     def __init__(
-        self, stage: "Stage", profile: Any, room: int | None, decoder: Callable[..., list[bytes]]
+        self, stage: "Stage", profile: Any, transport: FakeTransport, decoder: Callable[..., list[bytes]]
     ) -> None:
-        self.transport = FakeTransport(room)
+        self.transport = transport
         self.transport.on_write = stage.spend_time
         self.writable = 0
         self.writer = stage.implementation.fanout.Writer(stage.fanout, profile, self.transport, self)
@@ -84,9 +84,20 @@ class Stage:
         self.soon: deque[Callable[[], object]] = deque()
         self.fanout = implementation.fanout.Fanout(self.soon.append, self.clock, encode_lagged, slice_s)
         self.lines = self.profile()
+        self.passed: list[PassedTransport] = []
 
     def clock(self) -> float:
+        self.catch_up()
         return self.now
+
+    def catch_up(self) -> None:
+        """Takes note of what was sent past the transports, and of the time that it took."""
+        for transport in self.passed:
+            transport.catch_up()
+
+    def close(self) -> None:
+        for transport in self.passed:
+            transport.close()
 
     def spend_time(self) -> None:
         self.now += self.write_s
@@ -103,8 +114,14 @@ class Stage:
         profile: Any = None,
         room: int | None = None,
         decoder: Callable[..., list[bytes]] = decode.lines,
+        passed: bool = False,
     ) -> Client:
-        client = Client(self, profile or self.lines, room, decoder)
+        """``passed``: on a real socket, if the implementation sends on it."""
+        transport = FakeTransport(room)
+        if passed and self.implementation is COMPILED:
+            transport = PassedTransport()
+            self.passed.append(transport)
+        client = Client(self, profile or self.lines, transport, decoder)
         for channel in channels:
             client.join(channel)
         return client

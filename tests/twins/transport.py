@@ -1,5 +1,6 @@
-"""A transport as uvloop's is, on a socket whose free space the test decides. No socket, no loop."""
+"""Transports as uvloop's are: on a socket whose free space the test decides, or on a real one. No loop."""
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -60,3 +61,35 @@ class FakeTransport:
 
     def abort(self) -> None:
         self.aborted = True
+
+
+class PassedTransport(FakeTransport):
+    """The same on a real socket that takes everything, for a fan-out that sends on it, past ``write``.
+
+    What the socket was given is noted by ``catch_up``, write by write, as if ``write`` had been called then.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # This kind keeps writes apart.
+        self.socket, self.peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.peer.setblocking(False)
+
+    def get_extra_info(self, name: str) -> Any:
+        return self.socket if name == "socket" else None
+
+    def catch_up(self) -> None:
+        while True:
+            try:
+                data = self.peer.recv(1 << 20)
+            except BlockingIOError:
+                return
+            super().writelines([data])
+
+    def writelines(self, pieces: list[bytes]) -> None:
+        self.catch_up()
+        super().writelines(pieces)
+
+    def close(self) -> None:
+        self.socket.close()
+        self.peer.close()
