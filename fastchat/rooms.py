@@ -14,7 +14,7 @@ from secrets import randbits
 from fastchat._fanout import Channel, Fanout, Subscription, Writer
 from fastchat._ring import Event
 from fastchat.auth.interface import Authenticator
-from fastchat.hooks.interface import Hooks
+from fastchat.hooks.interface import Hooks, Kind
 from fastchat.messages import Code, WireError
 from fastchat.people import User
 from fastchat.population import OnlineSession, Population
@@ -207,6 +207,8 @@ class Hub:
         self._empty.pop(room.name, None)
         subscription = writer.subscribe(room.channel, after)
         room.presence.enter(user, read_up_to)
+        if self.hooks is not None and room.members[user] == 1:
+            self.hooks.tell(Kind.ON_JOIN, self.population.find(user) or User(user), room.name)
         return Membership(room, subscription, reset)
 
     def membership(self, name: str, writer: Writer) -> Membership | None:
@@ -221,6 +223,8 @@ class Hub:
         if subscription is not None:
             subscription.cancel()
         room.presence.exit(user)
+        if self.hooks is not None and user not in room.members:
+            self.hooks.tell(Kind.ON_LEAVE, self.population.find(user) or User(user), room.name)
         self.retire(room)
 
     def retire(self, room: Room) -> None:

@@ -20,6 +20,7 @@ import uvloop
 
 from fastchat import log
 from fastchat._fanout import Fanout
+from fastchat.auth.authentication import Authentication
 from fastchat.auth.building import build_authentication, build_keyring, build_passwords
 from fastchat.chat import Census, Chat, Member, Profiles
 from fastchat.config import Address, ConfigError, Settings, changes, is_live
@@ -124,6 +125,8 @@ class Server:
             )
         self._housekeeping = asyncio.create_task(self._keep_house())
         self.addresses = {name: bound_address(listener) for name, listener in self._listeners.items()}
+        if self.hooks is not None:
+            self.hooks.start(self)
         return self.addresses
 
     def _listen(self) -> None:
@@ -191,7 +194,7 @@ class Server:
         if not self._hooks:
             return
         settings = self.settings.hooks
-        told = Rules(settings.event_timeout_ms / 1000)
+        told = Rules(settings.event_timeout_ms / 1000, refuses=False)
         rules = dict.fromkeys(Kind, told) | {
             Kind.AUTHENTICATE: Rules(
                 settings.authenticate_timeout_ms / 1000, settings.authenticate_failure == "refuse"
@@ -205,6 +208,10 @@ class Server:
         }
         check = functools.partial(check_content, self.chat.limits)
         self.hooks = self.chat.hub.hooks = Runner(self._hooks, rules, settings.threads, check)
+        if self.hooks.credentials:
+            authenticator = self.chat.authenticator
+            assert isinstance(authenticator, Authentication)
+            authenticator.hook = self.hooks.authenticate
 
     def _open_store(self, loop: asyncio.AbstractEventLoop) -> Store:
         def retention(room: str) -> Retention:

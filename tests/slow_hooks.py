@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from fastchat.hooks.interface import Message, Question
+from fastchat.hooks.interface import Kind, Message, Question
 from fastchat.messages import Code, WireError
 from fastchat.people import User
 
@@ -25,6 +25,8 @@ class SlowHooks:
         self.waiting: dict[Any, Any] = {}
         self.asked: list[Any] = []
         """The messages and actions, as they came."""
+        self.told: list[Any] = []
+        """What has happened."""
         self.decide: Callable[[Any], Any] = lambda asked: None
         """What is said at once of a message or ``(user, action, room)``: an answer, or None to wait."""
         self._questions: list[Question] = []
@@ -34,6 +36,9 @@ class SlowHooks:
 
     def ask_action(self, user: User, action: str, room: str) -> Any:
         return self._ask((user.name, action, room))
+
+    def tell(self, kind: Kind, *args: Any) -> None:
+        self.told.append((kind, *args))
 
     def _ask(self, asked: Any) -> Any:
         self.asked.append(asked)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fastchat import log
+from fastchat.auth.names import normalize_name
 from fastchat.hooks.interface import Counters, Message, Question, Refuse, Rules, clean_reason
 from fastchat.hooks.loading import Installed
 from fastchat.hooks.tasks import Carrier, Stepper
 from fastchat.hooks.threads import Overdue, Pool
 from fastchat.messages import Code, WireError
+from fastchat.people import User
 
 LOGGED_EVERY_S = 10.0
 """A hook's failures are logged at most this often; the others are counted."""
@@ -55,6 +58,11 @@ class Hook:
         self._logged_at = float("-inf")
         self._unlogged = 0
 
+    def fail(self, error: BaseException, now: float) -> None:
+        """Counts and logs a failure that nobody is told of."""
+        self.counters.failed += 1
+        self.report(error, now)
+
     def report(self, error: BaseException, now: float) -> None:
         """Logs what went wrong, but not every time."""
         if now - self._logged_at < LOGGED_EVERY_S:
@@ -89,6 +97,15 @@ class Chain:
         self.hooks = hooks
         self._stepper = stepper
         self._clock = clock
+
+    first_counts = False
+    """Whether the first hook that returns something decides."""
+
+    refusal = Code.REFUSED
+    """What a client is told where a hook refuses."""
+
+    failure = Code.REFUSED
+    """What a client is told where a hook has failed."""
 
     # A duty of the subclass
 
@@ -132,6 +149,8 @@ class Chain:
                         return question
                 if value is not None:
                     args = self.take(hook, args, value)
+                    if self.first_counts:
+                        break
             except Exception as error:
                 if (refusal := self._refusal(hook, error)) is not None:
                     return refusal
@@ -176,6 +195,10 @@ class Chain:
                 args = self.take(hook, args, question.result)
             except Exception as raised:
                 error = raised
+            else:
+                if self.first_counts:
+                    question.on_answer(self.conclude(args))
+                    return
             question.result = None
         if error is not None:
             question.error = None
@@ -201,7 +224,7 @@ class Chain:
         if isinstance(error, Refuse):
             counters.refused += 1
             reason = clean_reason(error.reason) or "this was refused"
-            return WireError(Code.REFUSED, reason)
+            return WireError(self.refusal, reason)
         if isinstance(error, WireError):
             counters.refused += 1
             return error
@@ -215,7 +238,7 @@ class Chain:
         if not hook.rules.refuses:
             return None
         return WireError(
-            Code.REFUSED, "this could not be checked; send it again later", retry_after_ms=RETRY_AFTER_MS
+            self.failure, "this could not be checked; send it again later", retry_after_ms=RETRY_AFTER_MS
         )
 
 
@@ -267,6 +290,44 @@ class ActionChain(Chain):
 
     def conclude(self, args: tuple[Any, ...]) -> Any:
         """Nothing is against it."""
+        return None
+
+
+class CredentialsChain(Chain):
+    """``authenticate(credentials)``: a User or a name says who it is, None leaves it to the next one."""
+
+    first_counts = True
+    refusal = Code.UNAUTHORIZED
+    failure = Code.UNAVAILABLE
+
+    def take(self, hook: Hook, args: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+        """Who it is."""
+        if type(value) is str:
+            value = User(value, guest=False)
+        if type(value) is not User:
+            _refuse_result(hook, value, "None, a name, or a User")
+        try:
+            name = normalize_name(value.name)
+        except WireError as error:
+            raise ValueError(error.message) from None
+        return (value if name == value.name else replace(value, name=name),)
+
+    def conclude(self, args: tuple[Any, ...]) -> Any:
+        """The User, or None where no hook knows."""
+        return args[0] if type(args[0]) is User else None
+
+
+class EventChain(Chain):
+    """A hook that is told what has happened. Nobody waits for it, and nothing that it returns matters."""
+
+    def take(self, hook: Hook, args: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+        """The same."""
+        if inspect.iscoroutine(value):
+            _refuse_result(hook, value, "nothing")
+        return args
+
+    def conclude(self, args: tuple[Any, ...]) -> Any:
+        """Nothing."""
         return None
 
 

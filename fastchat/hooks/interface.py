@@ -92,6 +92,9 @@ class Hooks(Protocol):
     def ask_message(self, message: Message) -> Message | WireError | Question:
         """The message as it is to be said, or why not; or a Question whose answer is one of both."""
 
+    def tell(self, kind: Kind, *args: Any) -> None:
+        """Something has happened; nobody waits for what hooks do about it."""
+
     def ask_action(self, user: User, action: str, room: str) -> WireError | Question | None:
         """Why the user may not do this here, None where nothing is against it; or a Question."""
 

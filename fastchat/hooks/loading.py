@@ -35,6 +35,8 @@ class Installed:
     kind: Kind
     function: Callable[..., Any]
     asynchronous: bool
+    owner: object
+    """The module or object whose it is."""
 
 
 def load_modules(names: Sequence[str], folder: Path | None = None) -> list[ModuleType]:
@@ -89,7 +91,7 @@ def _find(owner: Any, kind: Kind) -> Installed | None:
     asynchronous = inspect.iscoroutinefunction(function)
     if not asynchronous and not inspect.isroutine(function):  # an object that can be called
         asynchronous = inspect.iscoroutinefunction(type(function).__call__)
-    return Installed(name, kind, function, asynchronous)
+    return Installed(name, kind, function, asynchronous, owner)
 
 
 def _check_arguments(name: str, kind: Kind, function: Callable[..., Any]) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 from fastchat.auth.interface import Answer, Credentials
 from fastchat.auth.names import normalize_name
+from fastchat.hooks.interface import Kind
 from fastchat.messages import PROTOCOL_VERSION, Code, Command, WireError
 from fastchat.people import User
 from fastchat.rooms import Room
+from fastchat.session.authorizing import permitted
 from fastchat.session.conversation import Conversation
 from fastchat.session.interface import State
 
@@ -74,6 +76,8 @@ def _authenticate(session: Conversation, credentials: Credentials, done: Answer)
 def _enter_server(session: Conversation, command: Command, person: User) -> None:
     session.hub.population.enter(session, person)
     session.state = State.READY
+    if session.hub.hooks is not None:
+        session.hub.hooks.tell(Kind.ON_CONNECT, session.person, session.peer.address)
     _welcome(session, command)
 
 
@@ -218,6 +222,8 @@ def _enter(
             unread=room.head - cursor,
         )
 
+    if (hooks := session.hub.hooks) is not None and hooks.actions:
+        find = permitted(session, "join", name, find)
     session.ask(command, find, enter, name if resumed else None)
 
 

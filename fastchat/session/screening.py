@@ -38,6 +38,20 @@ class Waiting:
         self.answer: Message | WireError | None = None
         self.answered = False
 
+    def on_permission(self, answer: WireError | None) -> None:
+        """The user may do it, or not; now it depends on what is said."""
+        hooks, draft = self.session.hub.hooks, self.draft
+        assert hooks is not None
+        if answer is not None or not hooks.messages or draft.kind not in WORDED:
+            self.on_answer(answer)
+            return
+        self.message = look_of(self.session, self.command["room"], draft)
+        looked = hooks.ask_message(self.message)
+        if isinstance(looked, Question):
+            looked.on_answer = self.on_answer
+        else:
+            self.on_answer(looked)
+
     def on_answer(self, answer: Message | WireError | None) -> None:
         """The hooks have looked at it: it is stored with those before it that they have looked at, too."""
         self.answer = answer
@@ -88,7 +102,14 @@ def screen(session: Conversation, command: Command, draft: Draft, store: Store) 
     assert hooks is not None
     message: Message | None = None
     answer: Any = None
-    if hooks.messages and draft.kind in WORDED:
+    if hooks.actions:
+        answer = hooks.ask_action(session.person, command["type"], command["room"])
+    if type(answer) is Question:
+        entry = Waiting(session, command, draft, store)
+        answer.on_answer = entry.on_permission
+        _wait(hooks, entry)
+        return
+    if answer is None and hooks.messages and draft.kind in WORDED:
         message = look_of(session, command["room"], draft)
         answer = hooks.ask_message(message)
     if type(answer) is not Question and not (hooks.waiting and session in hooks.waiting):
@@ -96,17 +117,18 @@ def screen(session: Conversation, command: Command, draft: Draft, store: Store) 
             raise answer
         store(session, command, draft if answer is message else changed(draft, answer))
         return
-    _wait(hooks, Waiting(session, command, draft, store), message, answer)
-
-
-def _wait(hooks: Hooks, entry: Waiting, message: Message | None, answer: Any) -> None:
-    entry.session.begin_storing()
+    entry = Waiting(session, command, draft, store)
     entry.message = message
-    hooks.waiting.setdefault(entry.session, deque()).append(entry)
     if type(answer) is Question:
         answer.on_answer = entry.on_answer
     else:
         entry.answer, entry.answered = answer, True
+    _wait(hooks, entry)
+
+
+def _wait(hooks: Hooks, entry: Waiting) -> None:
+    entry.session.begin_storing()
+    hooks.waiting.setdefault(entry.session, deque()).append(entry)
 
 
 def look_of(session: Conversation, room: str, draft: Draft) -> Message:

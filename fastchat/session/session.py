@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from functools import partial
 
+from fastchat.hooks.interface import Kind
 from fastchat.messages import Code, Command, WireError, check_command
 from fastchat.rate import take
 from fastchat.rate import wait_s as rate_wait_s
 from fastchat.rooms import Hub
 from fastchat.session import attending, entering, posting, reading
+from fastchat.session.authorizing import ASKED_ABOUT, ask_first
 from fastchat.session.conversation import Conversation
 from fastchat.session.interface import Limits, Peer, State
 
@@ -65,7 +67,10 @@ class Session(Conversation):
             return
         try:
             handler = self._admit(command, now)
-            handler(self, command, wall_ms)
+            if (hooks := self.hub.hooks) is not None and hooks.actions and command["type"] in ASKED_ABOUT:
+                ask_first(self, command, partial(handler, self, command, wall_ms))
+            else:
+                handler(self, command, wall_ms)
         except WireError as error:
             self.refuse(error, command.get("ref"))
 
@@ -142,6 +147,8 @@ class Session(Conversation):
         if self.state is State.READY:
             for name in self.rooms:
                 self.hub.leave(self.hub.rooms[name], self.peer.writer, self.user)
+            if self.hub.hooks is not None:
+                self.hub.hooks.tell(Kind.ON_DISCONNECT, self.person, self.peer.address)
         self.hub.depart(self)
         self.forget_kept()
         self.state = State.CLOSED
