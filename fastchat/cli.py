@@ -15,6 +15,7 @@ import typer
 
 from fastchat import log
 from fastchat.config import ConfigError, Loaded, Settings, describe, load, read
+from fastchat.config.duration import parse_duration_s
 from fastchat.errors import StartError
 
 USAGE = 2
@@ -135,6 +136,44 @@ def backup(
     except StoreError as error:
         _fail([str(error)], FAILURE)
     print(f"copied {source} to {file}: {size_bytes} bytes")
+
+
+@app.command()
+def token(
+    user: Annotated[str, typer.Option(metavar="NAME", help="Whose token it is: sub and name.")],
+    rooms: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN=r|rw|rwm",
+            help="Only these rooms: to read, to write, to moderate; may be repeated. Without it, all.",
+        ),
+    ] = None,
+    expires: Annotated[
+        str, typer.Option(metavar="TIME", help="How long it lasts: 90s, 10m, 12h, 7d.")
+    ] = "1h",
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A private key in PEM; else auth.secret or one of auth.key_files."),
+    ] = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+) -> None:
+    """Print a token as your own login would make it, for development."""
+    settings = _read(config, sets, os.environ).settings
+    _check_compiled()
+    from fastchat.auth.building import sign_token
+    from fastchat.messages import WireError
+
+    grants = dict(one.rpartition("=")[::2] for one in rooms or [])
+    try:
+        made = sign_token(settings.auth, user, grants, parse_duration_s(expires), key)
+    except ValueError as error:
+        _fail([f"--expires: {error}"], USAGE)
+    except WireError as error:
+        _fail([error.message], USAGE)
+    except StartError as error:
+        _fail([str(error)], USAGE)
+    print(made)
 
 
 @config_app.command()

@@ -1,13 +1,15 @@
 """Makes the authenticator that the settings ask for."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fastchat import log
 from fastchat.auth.authentication import Authentication, Guests, Policy
+from fastchat.auth.issuing import Signer, claims_for, find_signer
 from fastchat.auth.keyring import Issuer, Keyring
 from fastchat.auth.keys import KeyProblem, pem_key, secret_key
+from fastchat.auth.names import normalize_name
 from fastchat.auth.passwords import Cost, PasswordPool
 from fastchat.auth.tokens import Key, Rules
 from fastchat.config import Address, Settings, is_loopback
@@ -138,3 +140,24 @@ def listens_alone(settings: Settings) -> bool:
     """Whether only this machine can connect."""
     listeners = (settings.http.listen, settings.line.listen)
     return all(is_loopback(each) for each in listeners if isinstance(each, Address))
+
+
+def sign_token(auth: Auth, user: str, rooms: Mapping[str, str], lifetime_s: float, key: Path | None) -> str:
+    """A token for development. Raises StartError where there is no key for it, WireError where it is none."""
+    signer = _signer(auth, key)
+    if signer is None:
+        raise StartError(
+            "there is nothing to sign with: set auth.secret, or name a private key with --key FILE"
+        )
+    rules, now_ms = rules_of(auth), time.time_ns() // 1_000_000
+    normalize_name(user)
+    return signer.sign(claims_for(user, rooms, lifetime_s, rules, now_ms), rules, now_ms)
+
+
+def _signer(auth: Auth, key: Path | None) -> Signer | None:
+    try:
+        if key is not None:
+            return Signer(pem=read_file("--key", str(key)))
+        return find_signer(read_secret(auth), [read_file("auth.key_files", path) for path in auth.key_files])
+    except KeyProblem as error:
+        raise StartError(f"cannot sign with {key or 'auth.secret'}: {error}") from None

@@ -173,6 +173,8 @@ def fetch(url: str, timeout_s: float, size_max: int) -> bytes:
                     raise KeyProblem(f"more than {size_max} bytes")
                 if time.monotonic() > ends_at:
                     raise KeyProblem("no whole answer in time")
+            if response.length:
+                raise KeyProblem("half an answer")
             return b"".join(parts)
     except urllib.error.HTTPError as error:
         error.close()

@@ -7,9 +7,13 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
+import jwt
 import pytest
 import typer.testing
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 import fastchat
 from fastchat import cli
@@ -270,3 +274,78 @@ def test_the_package_runs_as_the_command() -> None:
     http, level = result.stderr.splitlines()
     assert http == f"fastchat: http.listen: 'x' is not allowed (from --http); use {ADDRESS}"
     assert level.startswith("fastchat: log.level: 'loud' is not allowed (from FASTCHAT_LOG__LEVEL); use ")
+
+
+# fastchat token
+
+SECRET = "a secret of thirty-two bytes or more"
+
+
+def claims_of(result: Result, key: object = SECRET.encode(), algorithm: str = "HS256") -> dict[str, Any]:
+    assert (result.exit_code, result.stderr) == (0, "")
+    claims: dict[str, Any] = jwt.decode(
+        result.stdout.strip(), cast("bytes", key), [algorithm], options={"verify_aud": False}
+    )
+    return claims
+
+
+def test_a_token_says_who_may_do_what_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTCHAT_AUTH__SECRET", SECRET)
+    result = run(
+        "token", "--user", "alice", "--rooms", "support-*=rw", "--rooms", "news=r", "--expires", "10m",
+        "--set", "auth.issuer=https://login.example", "--set", "auth.audience=chat",
+    )  # fmt: skip
+    claims = claims_of(result)
+    assert claims.pop("exp") - claims.pop("iat") == 600
+    assert claims == {
+        "sub": "alice",
+        "name": "alice",
+        "iss": "https://login.example",
+        "aud": "chat",
+        "rooms": {"support-*": "rw", "news": "r"},
+    }
+
+
+def test_a_token_lasts_an_hour_and_is_for_all_rooms_unless_said_otherwise(tmp_path: Path) -> None:
+    secret_file = tmp_path / "secret"
+    secret_file.write_text(SECRET + "\n")
+    claims = claims_of(run("token", "--user", "alice", "--set", f"auth.secret_file={secret_file}"))
+    assert claims["exp"] - claims["iat"] == 3600
+    assert "rooms" not in claims
+
+
+@pytest.mark.parametrize("option", ["--key", "--set"])
+def test_a_token_is_signed_with_a_private_key(tmp_path: Path, option: str) -> None:
+    private = Ed25519PrivateKey.generate()
+    pem = tmp_path / "key.pem"
+    pem.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    value = str(pem) if option == "--key" else f"auth.key_files={pem}"
+    claims = claims_of(run("token", "--user", "alice", option, value), private.public_key(), "EdDSA")
+    assert claims["sub"] == "alice"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "nothing to sign with"),
+        (["--set", "auth.secret=short"], "32 bytes"),
+        (["--set", "auth.secret_file=/nowhere"], "cannot read /nowhere (auth.secret_file)"),
+        (["--key", "/nowhere"], "cannot read /nowhere (--key)"),
+        (["--set", f"auth.secret={SECRET}", "--rooms", "lobby=x"], "r, rw, rwm"),
+        (["--set", f"auth.secret={SECRET}", "--rooms", "lobby"], "patterns"),
+        (["--set", f"auth.secret={SECRET}", "--expires", "soon"], "90s, 10m, 12h or 7d"),
+        (["--set", f"auth.secret={SECRET}", "--set", "auth.algorithms=RS256"], "must be signed by RS256"),
+    ],
+)
+def test_why_there_is_no_token_is_said_in_one_line(arguments: list[str], problem: str) -> None:
+    result = run("token", "--user", "alice", *arguments)
+    assert result.exit_code == cli.USAGE
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert problem in result.stderr
+    assert SECRET not in result.stderr
+
+
+def test_a_token_is_for_a_name() -> None:
+    result = run("token", "--user", "al ice", "--set", f"auth.secret={SECRET}")
+    assert (result.exit_code, result.stderr.startswith("fastchat: user must be letters")) == (cli.USAGE, True)
