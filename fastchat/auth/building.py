@@ -137,9 +137,11 @@ def policy_of(settings: Settings) -> Policy:
 
 
 def listens_alone(settings: Settings) -> bool:
-    """Whether only this machine can connect."""
+    """Whether only this machine can connect, as far as the settings tell: a proxy brings others in."""
     listeners = (settings.http.listen, settings.line.listen)
-    return all(is_loopback(each) for each in listeners if isinstance(each, Address))
+    return not settings.http.trusted_proxies and all(
+        is_loopback(each) for each in listeners if isinstance(each, Address)
+    )
 
 
 def sign_token(auth: Auth, user: str, rooms: Mapping[str, str], lifetime_s: float, key: Path | None) -> str:
