@@ -128,6 +128,7 @@ class Population:
         elif person.guest:
             session.person = person
             session.user = person.name
+            self.watch(session)
         else:
             del self._online[old]
             self.enter(session, person)
