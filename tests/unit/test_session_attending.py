@@ -267,3 +267,24 @@ def test_a_large_room_tells_neither_names_nor_typing() -> None:
     assert programs[1].heard() == [
         {"type": "presence", "room": "lobby", "joined": [], "left": [], "members": 4, "partial": True}
     ]
+
+
+def sent_for_joins(users: int) -> tuple[int, int]:
+    """The bytes and writes that it takes until so many are in one room, who came within ten seconds."""
+    party = Party()
+    programs = []
+    for i in range(users):
+        programs.append(party.program(f"user-{i:06}", "lobby"))
+        party.loop.advance(10 / users)
+    party.pass_time(60)
+    fanout = party.hub.fanout
+    assert programs[0].heard("presence")[-1]["members"] == users
+    return fanout.bytes_written, fanout.writes
+
+
+def test_what_a_herd_that_joins_is_sent_grows_no_faster_than_the_herd() -> None:
+    few_bytes, few_writes = sent_for_joins(200)
+    many_bytes, many_writes = sent_for_joins(2000)
+    assert many_bytes <= 10 * few_bytes
+    assert many_writes <= 10 * few_writes
+    assert many_writes <= 12 * 2000
