@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastchat.config import Settings
     from fastchat.hooks import Message, Refuse
+    from fastchat.local import Lagged
+    from fastchat.messages import WireError
     from fastchat.people import User
     from fastchat.server import Server
 
-__all__ = ["Message", "Refuse", "Server", "Settings", "User"]
+__all__ = ["Lagged", "Message", "Refuse", "Server", "Settings", "User", "WireError"]
 
 _WHERE = {
+    "Lagged": "fastchat.local",
     "Message": "fastchat.hooks",
     "Refuse": "fastchat.hooks",
     "Server": "fastchat.server",
     "Settings": "fastchat.config",
     "User": "fastchat.people",
+    "WireError": "fastchat.messages",
 }
 
 

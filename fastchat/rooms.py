@@ -227,6 +227,16 @@ class Hub:
             self.hooks.tell(Kind.ON_LEAVE, self.population.find(user) or User(user), room.name)
         self.retire(room)
 
+    def hold(self, room: Room) -> None:
+        """Keeps a room, whether it has members or not, until ``release``."""
+        room.awaited += 1
+        self._empty.pop(room.name, None)
+
+    def release(self, room: Room) -> None:
+        """Ends one ``hold``."""
+        room.awaited -= 1
+        self.retire(room)
+
     def retire(self, room: Room) -> None:
         """Lets go of a room without members, but not at once if there is anything in it."""
         if room.members or room.awaited or self.rooms.get(room.name) is not room:

@@ -28,6 +28,7 @@ from fastchat.config.settings import RoomClass
 from fastchat.connection import LineConnection, WebSocketConnection
 from fastchat.errors import StartError, cannot_write
 from fastchat.hooks import Kind, Rules, Runner, collect, load_modules
+from fastchat.local import LOCAL_USER, LocalRoom, LocalRooms
 from fastchat.messages import Close, Code, WireError, dumps, encode_lagged, error_reply
 from fastchat.population import Population
 from fastchat.protocols.http import HttpProtocol
@@ -92,6 +93,7 @@ class Server:
         self.settings = settings
         self.hooks: Runner | None = None
         self._hooks = collect([*load_modules(settings.hooks.modules), *hooks])
+        self._rooms: LocalRooms | None = None
         self._reload = reload
         self._started_at = time.monotonic()
         self._draining = False
@@ -111,9 +113,23 @@ class Server:
         Raises StartError when an address cannot be had.
         """
         self._listen()
+        try:
+            return await self._start()
+        except BaseException:
+            for listener in self._listeners.values():
+                listener.close()
+            raise
+
+    async def _start(self) -> dict[str, str]:
         loop = asyncio.get_running_loop()
         self.chat = self._build_chat(loop)
         self._build_hooks()
+        self._rooms = LocalRooms(
+            self.chat.hub,
+            self.chat.profiles.line,
+            self.chat.wall_ms,
+            functools.partial(check_content, self.chat.limits),
+        )
         self._websockets = self._build_websockets()
         self._lines = self._build_lines()
         self._http = self._build_http()
@@ -128,6 +144,17 @@ class Server:
         if self.hooks is not None:
             self.hooks.start(self)
         return self.addresses
+
+    def room(self, name: str, user: str = LOCAL_USER, after: int | None = None) -> LocalRoom:
+        """A room, for a program that runs beside the server in its loop: see ``LocalRoom``.
+
+        What it says is from ``user``. One of its own is a member of the room, and nobody else may be called
+        so meanwhile; without one it is not seen there. ``after`` is a ``seq`` whose later events come first.
+        MUST be called while the server runs. Raises ValueError where this is no room's name.
+        """
+        if self._rooms is None:
+            raise RuntimeError("the server has not started; await server.start(), or use async with")
+        return self._rooms.room(name, user, after)
 
     def _listen(self) -> None:
         settings, send_buffer = self.settings, self.settings.fanout.send_buffer_bytes
@@ -407,6 +434,8 @@ class Server:
             member.end(Close.RESTART, "the server restarts", spread_ms * i // len(everyone))
             if i % ENDED_PER_TURN == 0:
                 await asyncio.sleep(0)
+        if self._rooms is not None:
+            self._rooms.close()
         if members:
             everyone_gone = asyncio.Event()
             self.chat.census.on_empty = everyone_gone.set

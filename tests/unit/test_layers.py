@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
         ("web", "protocols", "sockets", "auth", "hooks"),
         "edges: HTTP, the classes that hold the sockets, passwords and tokens, an operator's own functions",
     ),
-    (("connection",), "between an edge and a session: what arrives, what has to wait, how it ends"),
+    (("connection", "local"), "between an edge and a session: what arrives, what has to wait, how it ends"),
     (("protocols.stream",), "the interface between an edge and its connection"),
     (("chat",), "what all connections of one server share"),
     (("dialects", "session"), "bytes to commands and replies to bytes; one connection's conversation"),

@@ -1,0 +1,1 @@
+"""Hooks and bots to begin with; docs/hooks.md explains them."""
