@@ -6,6 +6,7 @@ A line is a message to the current room, or a command that begins with ``/``. Ot
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 import orjson
 
@@ -18,6 +19,8 @@ HELP = """\
 *   /join ROOM      enter a room, or talk in another one you are in
 *   /leave          leave the room
 *   /who            who is here
+*   /whois NAME     whether NAME is here, or since when not
+*   /away [WHY]     be away until you say something, or /back
 *   /rooms          which rooms there are
 *   /history [N]    the last N messages
 *   /search WORDS   messages in your rooms that have these words
@@ -97,11 +100,18 @@ def _show_state(message: Reply) -> Sequence[str]:
 
 
 def _show_presence(event: Reply) -> Sequence[str]:
-    return [
-        f"* {', '.join(names)} {verb} {event['room']}"
+    room = event["room"]
+    lines = [
+        f"* {', '.join(names)} {verb} {room}"
         for names, verb in ((event["joined"], "joined"), (event["left"], "left"))
         if names
     ]
+    lines += [f"* [{room}] {name} is {_away(text)}" for name, text in event.get("away", {}).items()]
+    return lines + [f"* [{room}] {name} is back" for name in event.get("back", ())]
+
+
+def _away(text: str) -> str:
+    return f"away: {text}" if text else "away"
 
 
 def _show_lagged(event: Reply) -> Sequence[str]:
@@ -194,6 +204,17 @@ class TextDialect:
     def _who(self, room: str) -> list[Command]:
         return [{"type": "members", "room": room or self._here(not self._user)}]
 
+    def _whois(self, name: str) -> list[Command]:
+        if not name:
+            raise WireError(Code.BAD_FIELD, "say who: /whois alice")
+        return [{"type": "whois", "user": name}]
+
+    def _be_away(self, text: str) -> list[Command]:
+        return [{"type": "away", "away": True, **({"text": text} if text else {})}]
+
+    def _be_back(self, rest: str) -> list[Command]:
+        return [{"type": "away", "away": False}]
+
     def _list_rooms(self, rest: str) -> list[Command]:
         return [{"type": "rooms"}]
 
@@ -252,9 +273,22 @@ class TextDialect:
         return [f"* you left {left}; {where}"]
 
     def _show_members(self, reply: Reply) -> Sequence[str]:
-        names = ", ".join(reply["members"])
+        away = reply.get("away", {})
+        names = ", ".join(f"{name} (away)" if name in away else name for name in reply["members"])
         more = reply["count"] - len(reply["members"])
         return [f"* in {reply['room']}: {names}" + (f" and {more} more" if more else "")]
+
+    def _show_away(self, reply: Reply) -> Sequence[str]:
+        return [f"* you are {_away(reply.get('text', ''))}" if reply["away"] else "* you are back"]
+
+    def _show_whois(self, reply: Reply) -> Sequence[str]:
+        user = reply["user"]
+        if reply["online"]:
+            return [f"* {user} is here" + (f", but {_away(reply['away'])}" if "away" in reply else "")]
+        if "seen_at" not in reply:
+            return [f"* {user} is not here"]
+        seen = datetime.fromtimestamp(reply["seen_at"] / 1000, UTC)
+        return [f"* {user} is not here; last seen on {seen:%Y-%m-%d at %H:%M} UTC"]
 
     def _show_rooms(self, reply: Reply) -> Sequence[str]:
         return [
@@ -291,6 +325,9 @@ _COMMANDS: dict[str, Callable[[TextDialect, str], list[Command]]] = {
     "/join": TextDialect._join,
     "/leave": TextDialect._leave,
     "/who": TextDialect._who,
+    "/whois": TextDialect._whois,
+    "/away": TextDialect._be_away,
+    "/back": TextDialect._be_back,
     "/rooms": TextDialect._list_rooms,
     "/history": TextDialect._history,
     "/search": TextDialect._search,
@@ -302,6 +339,8 @@ _REPLIES: dict[str, Callable[[TextDialect, Reply], Sequence[str]]] = {
     "joined": TextDialect._show_joined,
     "left": TextDialect._show_left,
     "members": TextDialect._show_members,
+    "away": TextDialect._show_away,
+    "whois": TextDialect._show_whois,
     "rooms": TextDialect._show_rooms,
     "history": TextDialect._show_history,
     "found": TextDialect._show_found,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastchat.dialects.text import clean
+from fastchat.dialects.text import TextDialect, clean
 from tests.parties import Party, Person, Program
 
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -281,6 +281,50 @@ def test_who(party: Party, alice: Program, bob: Person) -> None:
         party.hub.rooms["games"].presence.enter(f"user-{i}")
     bob.type("/who games")
     assert bob.reads()[-1].endswith(" and 1 more")
+
+
+def test_away(party: Party, alice: Program, bob: Person) -> None:
+    bob.type("/away at \x1b[31mlunch")
+    assert bob.reads() == ["* you are away: at [31mlunch", "* [lobby] bob is away: at [31mlunch"]
+    alice.say("away", away=True)
+    party.pass_time(5)
+    assert bob.reads() == ["* [lobby] alice is away"]
+    bob.type("/who")
+    assert bob.reads() == ["* in lobby: alice (away), bob (away)"]
+    bob.type("/back")
+    alice.say("send", room="lobby", text="hi")
+    party.pass_time(5)
+    assert {*bob.reads()} == {
+        "* you are back", "[lobby] alice: hi", "* [lobby] bob is back", "* [lobby] alice is back",
+    }  # fmt: skip
+    bob.type("/away")
+    assert bob.reads()[0] == "* you are away"
+
+
+def test_whois(alice: Program, bob: Person) -> None:
+    for line in ("/whois", "/whois alice", "/whois zoe"):
+        bob.type(line)
+    alice.say("away", away=True, text="at lunch")
+    bob.type("/whois ALICE")
+    assert [line for line in bob.reads() if "[lobby]" not in line] == [
+        "* say who: /whois alice",
+        "* alice is here",
+        "* you share no room with anybody who is called zoe",
+        "* alice is here, but away: at lunch",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({}, "* carol is not here"),
+        ({"seen_at": 1_795_353_332_845}, "* carol is not here; last seen on 2026-11-22 at 13:15 UTC"),
+    ],
+)
+def test_who_is_not_here_was_seen_some_time(fields: dict[str, int], shown: str) -> None:
+    reply = {"type": "whois", "user": "carol", "guest": False, "online": False, **fields}
+    dialect = TextDialect("lobby", lambda said: None, lambda: None)
+    assert dialect.encode(reply).decode() == f"{shown}\n"
 
 
 def test_rooms(alice: Program, bob: Person) -> None:

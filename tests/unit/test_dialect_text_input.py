@@ -33,7 +33,22 @@ characters = st.sampled_from(
 )
 any_text = st.text(characters, max_size=12)
 words = st.sampled_from(
-    ["/nick ", "/join ", "/leave ", "/who ", "/history ", "/search ", "/x", "//", "/help", "", "/rooms"]
+    [
+        "/nick ",
+        "/join ",
+        "/leave ",
+        "/who ",
+        "/history ",
+        "/search ",
+        "/whois ",
+        "/away ",
+        "/back",
+        "/x",
+        "//",
+        "/help",
+        "",
+        "/rooms",
+    ]
 )
 
 
@@ -78,6 +93,8 @@ def test_whatever_others_write_the_screen_stays_clean(text: str, author: str) ->
             "joined",
             "left",
             "members",
+            "away",
+            "whois",
             "rooms",
             "history",
             "found",
@@ -103,6 +120,8 @@ def test_whatever_is_replied_the_screen_stays_clean(kind: str, text: str) -> Non
         ],
         "rooms": [{"room": text, "members": 3, "head": 2, "joined": True}],
     }  # fmt: skip
+    away: dict[str, Any] = {"members": {text: text}, "away": True, "whois": text}
+    reply |= {"away": away.get(kind), "online": True}
     speaker.encode({"type": "joined", "room": text, "head": 0, "members": 3})
     written = speaker.encode(reply if kind != "joined" else {**reply, "members": 2})
     assert not written or written.endswith(b"\n")
