@@ -16,9 +16,14 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random, SystemRandom
+from typing import Any
 
+import orjson
 import uvloop
 
+from fastchat.store import Draft, Facts, Kind
+from fastchat.store.facts import apply, facts_of
+from fastchat.store.sqlite.schema import SEQ_BITS
 from tests.crash import checker
 from tests.crash.history import FINAL_LOG
 from tests.crash.workload import Archivist, Client, Director, Sender, World, cast, wait_for
@@ -209,7 +214,27 @@ def examine(database: Path) -> str:
             "JOIN events ON key >> 40 = rooms.id GROUP BY rooms.id "
             "HAVING head <> count(*) OR min(key & 0xffffffffff) <> 1 OR max(key & 0xffffffffff) <> head"
         ).fetchall()
+        wrong += compare_facts(connection)
     return "; ".join([*([] if verdict == "ok" else [verdict]), *map(str, wrong)])
+
+
+def compare_facts(connection: sqlite3.Connection) -> list[str]:
+    """Where rooms' facts, or the audit log, are not what the rooms' events make of them."""
+    facts: dict[int, Facts] = {}
+    acts: list[int] = []
+    for key, kind, author, at_ms, body in connection.execute(
+        "SELECT key, kind, author, at_ms, body FROM events "
+        "WHERE kind = 'moderated' OR (kind = 'deleted' AND body ->> '$.moderated') ORDER BY key"
+    ):
+        room, act = key >> SEQ_BITS, Draft(Kind(kind), author, at_ms, orjson.loads(body))
+        facts[room] = apply(facts.get(room, {}), facts_of(act))
+        acts.append(key)
+    stored: dict[int, dict[str, Any]] = {room: {} for room in facts}
+    for room, name, value in connection.execute("SELECT room_id, name, value FROM facts"):
+        stored.setdefault(room, {})[name] = orjson.loads(value)
+    wrong = [f"facts of room {room} are {stored[room]}" for room in stored if stored[room] != facts.get(room)]
+    audited = connection.execute("SELECT key FROM audit WHERE key IS NOT NULL ORDER BY key").fetchall()
+    return wrong if [key for (key,) in audited] == acts else [*wrong, "the audit log has other acts"]
 
 
 async def run_until_terminated(directory: Path, kills: int, seed: int) -> Outcome:

@@ -7,12 +7,10 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-import orjson
 import pytest
 
-from fastchat.store import Draft, Facts, Kind
-from fastchat.store.facts import apply, facts_of
 from fastchat.store.sqlite.schema import MIGRATIONS
+from tests.crash.driver import compare_facts
 from tests.unit.test_sqlite_faults import check_file
 
 TRIMMED = """
@@ -145,17 +143,9 @@ def test_killed_while_moderating(tmp_path: Path, lines: int) -> None:
 
 def check_facts(path: Path) -> None:
     """Asserts that the room's facts and its audit log are what its events make of them."""
-    facts: Facts = {}
-    acts: list[tuple[int, str]] = []
     with closing(sqlite3.connect(path)) as connection:
-        for key, kind, body in connection.execute(
-            "SELECT key, kind, body FROM events WHERE kind <> 'message' ORDER BY key"
-        ):
-            event = orjson.loads(body)
-            acts.append((key, event.get("action", "delete")))
-            facts = apply(facts, facts_of(Draft(Kind(kind), event["from"], event["at"], event)))
-        stored = connection.execute("SELECT name, value FROM facts").fetchall()
-        audited = connection.execute("SELECT key, action FROM audit ORDER BY id").fetchall()
-    assert {name: orjson.loads(value) for name, value in stored} == facts
-    assert audited == acts
-    assert acts
+        assert compare_facts(connection) == []
+        (acts,) = connection.execute("SELECT count(*) FROM audit WHERE action <> 'delete'").fetchone()
+        (deletions,) = connection.execute("SELECT count(*) FROM audit WHERE action = 'delete'").fetchone()
+        (facts,) = connection.execute("SELECT count(*) FROM facts").fetchone()
+    assert min(acts, deletions, facts) > 0
