@@ -25,15 +25,19 @@ from fastchat.store.interface import (
     RoomLog,
     Stored,
 )
-from fastchat.store.pairs import users_of
+from fastchat.store.pairs import has_guest, users_of
 from fastchat.store.states import State, change, check_change
 
 
 class MemoryLog:
-    """The log of a room that lives as long as the room does. ``note`` gets what the audit log is to have."""
+    """The log of a room that lives as long as the room does.
+
+    ``note`` gets what the audit log is to have, ``keep_facts`` what no event tells of.
+    """
 
     __slots__ = (
         "__weakref__",
+        "_keep_facts",
         "_note",
         "_ring",
         "_sent",
@@ -47,12 +51,18 @@ class MemoryLog:
 
     durable = False
 
-    def __init__(self, room: str, note: Callable[[AuditEntry], None]) -> None:
+    def __init__(
+        self,
+        room: str,
+        note: Callable[[AuditEntry], None],
+        keep_facts: Callable[[str, Facts], None],
+    ) -> None:
         self.room = room
         self.epoch = token_hex(6)
         self.facts: Facts = NO_FACTS
         self.at_ms = 0  # when the newest event came in
         self._note = note
+        self._keep_facts = keep_facts
         self._ring = Ring(1)  # empty, until the room attaches its own
         self._sent: dict[tuple[str, str], tuple[int, int]] = {}
         self._states: dict[int, State] = {}  # of changed messages alone, by seq
@@ -107,6 +117,7 @@ class MemoryLog:
     def set_facts(self, changes: Facts, done: Callable[[WireError | None], None]) -> None:
         """Answers at once."""
         self.facts = apply(self.facts, changes)
+        self._keep_facts(self.room, self.facts)
         done(None)
 
     def _state(self, seq: int) -> State | None:
@@ -183,15 +194,26 @@ class MemoryStore(MemoryDirectory):
         self._pairs: dict[str, set[str]] = {}  # rooms of two by user; some are forgotten already
         self._pairs_until_look = PAIRS_LOOK
         self._note_act = note or self.note
+        self._facts: dict[str, Facts] = {}  # of rooms of two, whether they are open or not
 
     def open(self, room: str, done: Callable[[RoomLog | WireError], None]) -> None:
         """A new log, unless it is open; rooms that were closed are forgotten, so its epoch is new then."""
         log = self._logs.get(room)
         if log is None:
-            log = self._logs[room] = MemoryLog(room, self._note_act)
+            log = self._logs[room] = MemoryLog(room, self._note_act, self._keep_facts)
             if room.startswith("@"):
+                log.facts = self._facts.get(room, NO_FACTS)
                 self._remember_pair(room)
         done(log)
+
+    def _keep_facts(self, room: str, facts: Facts) -> None:
+        """Who has blocked whom outlives what they have said, but not a guest."""
+        if not room.startswith("@") or has_guest(room):
+            return
+        if facts:
+            self._facts[room] = facts
+        else:
+            self._facts.pop(room, None)
 
     def _remember_pair(self, room: str) -> None:
         for user in users_of(room):

@@ -85,6 +85,13 @@ def test_facts_without_an_event(room: OpenRoom) -> None:
     assert (room.log.head, audit(room)) == (0, [])
 
 
+def test_a_block_outlives_the_conversation(room: OpenRoom) -> None:
+    other_room(room, "@alice,bob").set_facts({"blocked alice": True})
+    assert other_room(room, "@alice,bob").log.facts == {"blocked alice": True}
+    other_room(room, "@alice,bob").set_facts({"blocked alice": None})
+    assert other_room(room, "@alice,bob").log.facts == {}
+
+
 def test_each_comes_in_its_turn(room: OpenRoom) -> None:
     done: list[Any] = []
     for number in range(20):
