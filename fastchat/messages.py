@@ -26,6 +26,10 @@ SEQ_MAX = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 ID_LENGTH_MAX = 64
 REACTION_LENGTH_MAX = 32
 AWAY_LENGTH_MAX = 200
+WORDS_LENGTH_MAX = 250
+"""Of a topic, or of a moderator's reason."""
+INTERVAL_MAX_S = 6 * 3600
+SANCTION_MAX_S = 10 * 365 * 24 * 3600
 
 
 class Code(StrEnum):
@@ -88,6 +92,12 @@ _SECRET = Text("must be a string of 1 to 1024 characters", 1, 1024)
 _TOKEN = Text("must be a string that is not empty", 1, sys.maxsize)  # bounded by limits.command_bytes
 _REACTION = Text(f"must be a string of 1 to {REACTION_LENGTH_MAX} characters", 1, REACTION_LENGTH_MAX)
 _AWAY = Text(f"must be a string of 1 to {AWAY_LENGTH_MAX} characters", 1, AWAY_LENGTH_MAX)
+_ACCESS = Pattern("must be public, private or invite", re.compile("public|private|invite"))
+_ROLE = Pattern("must be owner, moderator, member or reader", re.compile("owner|moderator|member|reader"))
+_TOPIC = Text(f"must be a string of at most {WORDS_LENGTH_MAX} characters", 0, WORDS_LENGTH_MAX)
+_REASON = Text(f"must be a string of 1 to {WORDS_LENGTH_MAX} characters", 1, WORDS_LENGTH_MAX)
+_INTERVAL_S = Integer(f"must be an integer from 0 to {INTERVAL_MAX_S}", 0, INTERVAL_MAX_S)
+_FOR_S = Integer(f"must be an integer from 1 to {SANCTION_MAX_S}", 1, SANCTION_MAX_S)
 _FLAG = Instance("must be true or false", bool)
 _OBJECT = Instance("must be an object", dict)
 _RESUME = Table('must be an object of rooms and the seq to go on after, like {"lobby": 41}', _ROOM, _SEQ)
@@ -114,6 +124,17 @@ COMMANDS: Mapping[str, Fields] = {
     "members": Fields({"room": _ROOM}, {"after": _NAME, "limit": _LIMIT, "sample": _LIMIT}),
     "away": Fields({"away": _FLAG}, {"text": _AWAY}),
     "whois": Fields({"user": _NAME}, {}),
+    "create": Fields({"room": _ROOM}, {"access": _ACCESS, "topic": _TOPIC, "id": _ID}),
+    "topic": Fields({"room": _ROOM, "topic": _TOPIC}, {"id": _ID}),
+    "access": Fields({"room": _ROOM, "access": _ACCESS}, {"id": _ID}),
+    "slow": Fields({"room": _ROOM, "interval_s": _INTERVAL_S}, {"id": _ID}),
+    "role": Fields({"room": _ROOM, "user": _NAME, "role": _ROLE}, {"id": _ID}),
+    "invite": Fields({"room": _ROOM, "user": _NAME}, {"id": _ID}),
+    "kick": Fields({"room": _ROOM, "user": _NAME}, {"reason": _REASON, "id": _ID}),
+    "ban": Fields({"room": _ROOM, "user": _NAME}, {"for_s": _FOR_S, "reason": _REASON, "id": _ID}),
+    "unban": Fields({"room": _ROOM, "user": _NAME}, {"id": _ID}),
+    "mute": Fields({"room": _ROOM, "user": _NAME}, {"for_s": _FOR_S, "reason": _REASON, "id": _ID}),
+    "unmute": Fields({"room": _ROOM, "user": _NAME}, {"id": _ID}),
     "rooms": Fields({}, {}),
     "history": Fields({"room": _ROOM}, {"before": _SEQ, "after": _SEQ, "limit": _LIMIT}),
     "typing": Fields({"room": _ROOM}, {}),

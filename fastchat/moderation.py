@@ -67,15 +67,16 @@ class Moderation:
         self._pending.append(draft)
         self._look_ahead()
 
-    def settle(self, draft: Draft, *, stored: bool) -> None:
-        """The store has answered for the event."""
+    def settle(self, draft: Draft, *, stored: bool) -> bool:
+        """The store has answered for the event; returns whether it is an act that was proposed."""
         if draft not in self._pending:
-            return
+            return False
         self._pending.remove(draft)
         if stored:
             self.change(facts_of(draft))
         else:
             self._look_ahead()
+        return True
 
     def change(self, changes: Facts) -> None:
         """The facts are others now."""

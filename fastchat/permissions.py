@@ -20,6 +20,7 @@ from fastchat.store.interface import Facts
 class Action(StrEnum):
     """What is done in a room."""
 
+    CREATE = "create"
     JOIN = "join"
     LEAVE = "leave"
     LIST = "list"
@@ -47,6 +48,7 @@ class Action(StrEnum):
 
 
 LEAST: Mapping[Action, Role] = {
+    Action.CREATE: Role.MEMBER,
     Action.LEAVE: Role.OUTSIDER,
     Action.JOIN: Role.READER,
     Action.LIST: Role.READER,
@@ -73,6 +75,20 @@ LEAST: Mapping[Action, Role] = {
     Action.ACCESS: Role.OWNER,
 }
 """The least role for each action. ``ROLE`` makes readers and members, ``APPOINT`` moderators and owners."""
+
+INSIDE = frozenset(
+    {
+        Action.LEAVE,
+        Action.SEARCH,
+        Action.ACK,
+        Action.SEND,
+        Action.EDIT,
+        Action.DELETE,
+        Action.REACT,
+        Action.TYPING,
+    }
+)
+"""What only those do who are in the room."""
 
 ROLES: Mapping[str, Role] = {role.name.lower(): role for role in Role if role is not Role.OUTSIDER}
 """The roles that can be given, by their names on the wire and in facts."""
@@ -115,6 +131,12 @@ class Rules:
         """The seconds between two messages of one person who is no moderator; 0 for none."""
         interval_s: int = self.facts.get("slow_mode_s", 0)
         return interval_s
+
+    @property
+    def settings(self) -> Facts:
+        """What is told of the room to those who may know of it: what is not the usual."""
+        told = {"access": "access", "topic": "topic", "slow_mode_s": "interval_s"}
+        return {wire: self.facts[name] for name, wire in told.items() if name in self.facts}
 
     # Who somebody is here
 
@@ -265,7 +287,7 @@ class Rules:
 
 def no_such_room(room: str) -> WireError:
     """What is answered where there is no room, and where nobody may learn that there is one."""
-    return WireError(Code.NO_SUCH_ROOM, f"there is no room {room}; join it to open it", field="room")
+    return WireError(Code.NO_SUCH_ROOM, f"there is no room {room}; rooms lists those there are", field="room")
 
 
 def _is_same(one: User, other: User) -> bool:

@@ -36,6 +36,9 @@ class OnlineSession(Protocol):
     def end(self, code: Close, reason: str) -> None:
         """Says good-bye and closes; leaves the registry before it returns."""
 
+    def expel(self, room: str, by: str | None, reason: str | None) -> None:
+        """Leaves the room, if it is there, and tells the client why."""
+
     def tell_expiry(self, expires_in_ms: int) -> None:
         """Tells the client that its token will not be taken for much longer."""
 

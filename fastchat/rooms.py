@@ -10,17 +10,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from secrets import randbits
+from typing import Literal
 
 from fastchat._fanout import Channel, Fanout, Subscription, Writer
 from fastchat._ring import Event
 from fastchat.auth.interface import Authenticator
 from fastchat.hooks.interface import Hooks, Kind
 from fastchat.messages import Code, WireError
-from fastchat.people import User
+from fastchat.moderation import Moderation, rules_of
+from fastchat.people import Role, User
+from fastchat.permissions import Rules, no_such_room
 from fastchat.population import OnlineSession, Population
 from fastchat.presence import CallLater, Circumstances, Presence
 from fastchat.replay import BlockCache, Replay
 from fastchat.store import Draft, RoomLog, Store, Stored
+from fastchat.store.facts import fold
+from fastchat.store.interface import Facts
 
 
 @dataclass(slots=True)
@@ -32,7 +37,8 @@ class RoomSettings:
     only in rooms of at most ``presence_names`` members; so is what they have read. A larger room sends at
     most ``presence_per_s`` of these events a second, over all its members. ``ring_bytes_of`` gives
     the limit of rooms that have one of their own; ``replay_bytes`` bounds what is kept of the events that
-    were read again from the store, for all rooms together.
+    were read again from the store, for all rooms together. ``create`` says who may open rooms that are not
+    there, all but the ``lobby``; ``rules_max`` bounds the roles, invitations, bans and mutes of each room.
     """
 
     ring_bytes: int = 1 << 20
@@ -42,12 +48,18 @@ class RoomSettings:
     presence_interval_s: float = 1.0
     presence_names: int = 100
     presence_per_s: float = 1000.0
+    lobby: str = "lobby"
+    create: Literal["anyone", "accounts", "operators"] = "anyone"
+    rules_max: int = 1000
 
 
 class Room:
-    """One room: its log, its channel, its members."""
+    """One room: its log, its channel, its members, its rules.
 
-    __slots__ = ("_hub", "awaited", "channel", "log", "members", "name", "presence")
+    ``rules`` is None where the room is public and nobody has a role or is banned, which is the usual.
+    """
+
+    __slots__ = ("_hub", "awaited", "channel", "log", "members", "name", "presence", "rules")
 
     def __init__(self, hub: Hub, log: RoomLog) -> None:
         self._hub = hub
@@ -59,12 +71,18 @@ class Room:
             self.channel.source = Replay(log, hub.blocks, hub.call_later)
         self.presence = Presence(self.channel, hub.circumstances, announced=not self.name.startswith("@"))
         self.members = self.presence.members
+        self.rules: Moderation | None = rules_of(self.name, log.facts)
         self.awaited = 0  # answers that will need this room, whether it has members by then or not
 
     @property
     def head(self) -> int:
         """The ``seq`` of the newest event of the log; 0 in a new room."""
         return self.channel.ring.head_seq
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nobody has come and nothing has happened yet."""
+        return not self.head and not self.members and self.rules is None
 
     def post(
         self, draft: Draft, hidden_from: Subscription | None, done: Callable[[Stored | WireError], None]
@@ -75,10 +93,13 @@ class Room:
         """
 
         def on_stored(stored: Stored | WireError) -> None:
+            acted = self.rules is not None and self._settle(self.rules, draft, stored)
             if isinstance(stored, Stored) and stored.body is not None:
                 writer_id = hidden_from.writer.id if hidden_from is not None else 0
                 self.channel.publish(Event(stored.seq, stored.body, hidden_from=writer_id), hidden_from)
                 self.presence.move_along(draft.author, stored.seq)
+            if acted:
+                self._hub.carry_out(self, draft)
             done(stored)
             self.awaited -= 1
             if not self.members:
@@ -86,6 +107,58 @@ class Room:
 
         self.awaited += 1
         self.log.append(draft, on_stored)
+
+    # What its rules are
+
+    def moderate(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
+        """As ``post``, of an act of moderation: what it forbids holds from now on.
+
+        Raises WireError where the room has as many roles, bans and the like as it may.
+        """
+        most = self._hub.settings.rules_max
+        rules = self.rules or Moderation(Rules(self.name, {}))
+        expired = rules.room_for(draft, most, draft.at_ms)
+        if expired is None:
+            raise WireError(
+                Code.FORBIDDEN,
+                f"room {self.name} has {most} roles, invitations, bans and mutes, as many as it may "
+                "(rooms.rules_max); take some back first",
+                field="room",
+            )
+        rules.propose(draft)
+        self.rules = rules
+        if expired:
+            self.set_facts(expired, lambda error: None)  # should they stay, they still mean nothing
+        self.post(draft, None, done)
+
+    def _settle(self, rules: Moderation, draft: Draft, stored: Stored | WireError) -> bool:
+        """The store has answered; returns whether an act of moderation takes effect."""
+        happened = isinstance(stored, Stored) and stored.body is not None
+        acted = rules.settle(draft, stored=happened)
+        if rules.is_needless:
+            self.rules = None
+        return acted and happened
+
+    def set_facts(self, changes: Facts, done: Callable[[WireError | None], None]) -> None:
+        """Keeps facts that no event tells of; they hold once they are stored."""
+
+        def on_stored(error: WireError | None) -> None:
+            if error is None:
+                rules = self.rules or Moderation(Rules(self.name, {}))
+                rules.change(changes)
+                self.rules = None if rules.is_needless else rules
+            done(error)
+            self.awaited -= 1
+            if not self.members:
+                self._hub.retire(self)
+
+        self.awaited += 1
+        self.log.set_facts(changes, on_stored)
+
+    def role(self, user: User, now_ms: int) -> Role:
+        """What the user is here at this time, in milliseconds since 1970."""
+        rules = Rules(self.name, {}) if self.rules is None else self.rules.rules
+        return rules.role(user, now_ms)
 
 
 @dataclass(slots=True)
@@ -173,9 +246,7 @@ class Hub:
 
         def on_open(room: Room | WireError) -> None:
             if isinstance(room, Room) and not room.members and not room.head:
-                room = WireError(
-                    Code.NO_SUCH_ROOM, f"there is no room {name}; join it to open it", field="room"
-                )
+                room = no_such_room(name)
             done(room)
 
         self.open(name, on_open)
@@ -236,6 +307,21 @@ class Hub:
         """Ends one ``hold``."""
         room.awaited -= 1
         self.retire(room)
+
+    def carry_out(self, room: Room, act: Draft) -> None:
+        """Takes those out of the room who may not be there any more, on all their devices."""
+        fields = act.fields
+        action, reason = fields["action"], fields.get("reason")
+        if action in ("kick", "ban"):
+            for session in self.population.sessions(fields["user"]):
+                # Names that look alike are one in the population, and two in the rules.
+                if fold(session.user) == fold(fields["user"]):
+                    session.expel(room.name, act.author, reason)
+        elif action == "access":
+            for name in list(room.members):
+                for session in self.population.sessions(name):
+                    if room.role(session.person, act.at_ms) is Role.OUTSIDER:
+                        session.expel(room.name, act.author, reason)
 
     def retire(self, room: Room) -> None:
         """Lets go of a room without members, but not at once if there is anything in it."""

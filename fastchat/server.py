@@ -182,6 +182,9 @@ class Server:
             presence_interval_s=settings.rooms.presence_interval_ms / 1000,
             presence_names=settings.rooms.presence_names,
             presence_per_s=settings.rooms.presence_per_s,
+            lobby=settings.rooms.lobby,
+            create=settings.rooms.create,
+            rules_max=settings.rooms.rules_max,
         )
         limits = Limits(
             messages_per_s=settings.limits.messages_per_s,

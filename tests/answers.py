@@ -48,6 +48,7 @@ def shortest(kind: str) -> dict[str, Any]:
         "user": "bob",
         "away": True,
     }
+    values |= {"role": "reader", "access": "public", "topic": "tea", "interval_s": 0}
     return {name: values[name] for name in COMMANDS[kind].required}
 
 

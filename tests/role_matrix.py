@@ -3,6 +3,7 @@
 # Columns: what somebody is in a public room. "yes", or the code of the refusal.
 MATRIX = """
 action         banned   reader     muted      member     moderator  owner
+create         banned   forbidden  muted      yes        yes        yes
 join           banned   yes        yes        yes        yes        yes
 leave          yes      yes        yes        yes        yes        yes
 list           banned   yes        yes        yes        yes        yes

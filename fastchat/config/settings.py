@@ -320,6 +320,16 @@ class Rooms(Section):
         le=1_000_000,
         description="Most counts a second that a larger room sends, over all its members; 0 is no limit.",
     )
+    create: Literal["anyone", "accounts", "operators"] = Field(
+        default="anyone",
+        description="Who opens rooms that are not there, by create or join; the lobby is always there.",
+    )
+    rules_max: int = Field(
+        default=1000,
+        ge=0,
+        le=1_000_000,
+        description="Most roles, invitations, bans and mutes of one room; 0 is no limit.",
+    )
     classes: Annotated[
         tuple[RoomClass, ...],
         Tables,

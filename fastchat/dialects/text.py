@@ -99,6 +99,30 @@ def _show_state(message: Reply) -> Sequence[str]:
     return lines
 
 
+def _show_moderated(event: Reply) -> Sequence[str]:
+    act = _ACTS.get(event["action"])
+    if act is None:
+        return []
+    reason = f" ({event['reason']})" if "reason" in event else ""
+    return [f"* [{event['room']}] {event['from']} {act.format_map(event)}{reason}"]
+
+
+_ACTS = {
+    "create": "has made this room",
+    "access": "has made this room {access}",
+    "role": "has made {user} {role}",
+    "invite": "has invited {user}",
+    "kick": "has taken {user} out",
+    "ban": "has banned {user}",
+    "unban": "lets {user} in again",
+    "mute": "has muted {user}",
+    "unmute": "lets {user} talk again",
+    "topic": "says what this room is about: {topic}",
+    "slow": "has set the time between two messages to {interval_s} s",
+}
+"""What moderators do; those of later versions are not shown."""
+
+
 def _show_presence(event: Reply) -> Sequence[str]:
     room = event["room"]
     lines = [
@@ -123,6 +147,7 @@ _EVENTS: dict[str, Callable[[Reply], Sequence[str]]] = {
     "edited": _show_edited,
     "deleted": _show_deleted,
     "reacted": _show_reacted,
+    "moderated": _show_moderated,
     "presence": _show_presence,
     "lagged": _show_lagged,
 }
@@ -270,7 +295,11 @@ class TextDialect:
         if self._room == left:
             self._room = self._rooms[-1] if self._rooms else ""
         where = f"you are talking in {self._room} now" if self._room else "you are in no room"
-        return [f"* you left {left}; {where}"]
+        if "by" not in reply and "reason" not in reply:
+            return [f"* you left {left}; {where}"]
+        by = f" by {reply['by']}" if "by" in reply else ""
+        reason = f" ({reply['reason']})" if "reason" in reply else ""
+        return [f"* you were taken out of {left}{by}{reason}; {where}"]
 
     def _show_members(self, reply: Reply) -> Sequence[str]:
         away = reply.get("away", {})

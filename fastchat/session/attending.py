@@ -31,7 +31,7 @@ def members(session: Conversation, command: Command, wall_ms: int) -> None:
         count = len(room.members)
         session.reply(command, "members", room=room.name, members=names, count=count, more=more, **away)
 
-    session.ask(command, partial(session.hub.find, command["room"]), answer)
+    session.ask(command, partial(session.find, command, wall_ms), answer)
 
 
 def away(session: Conversation, command: Command, wall_ms: int) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from fastchat.messages import Close, Code, Command, WireError, error_reply
-from fastchat.people import User
+from fastchat.people import Role, User
+from fastchat.permissions import INSIDE, LEAST, Action, Rules, no_such_room
 from fastchat.population import NOBODY, Devices
-from fastchat.rooms import Hub, Membership
+from fastchat.rooms import Hub, Membership, Room
 from fastchat.session.interface import Limits, Peer, State
 from fastchat.session.turns import Turns
 
@@ -55,6 +56,68 @@ class Conversation(Turns):
         if membership is None:
             raise WireError(Code.NOT_JOINED, f"you are not in room {name}; join it first", field="room")
         return membership
+
+    # What one may do
+
+    def authorize(self, action: Action, room: Room, wall_ms: int) -> None:
+        """Refuses what the user may not do in this room. Raises WireError."""
+        person = self.person
+        if room.rules is not None:
+            room.rules.check(person, action, wall_ms)
+        elif LEAST[action] > Role.MEMBER or person.most is not Role.OWNER or person.grants is not None:
+            Rules(room.name, {}).check(person, action, wall_ms)
+
+    def check_named(self, action: Action, room: Room, wall_ms: int) -> None:
+        """As ``authorize``, of a room that the client has named. Raises WireError."""
+        try:
+            self.authorize(action, room, wall_ms)
+        except WireError as error:
+            hidden = error.code is Code.NO_SUCH_ROOM and action in INSIDE and not room.name.startswith("@")
+            # What is done inside a room is "not joined" where there is none: so it is where one is hidden.
+            if hidden and self.hub.membership(room.name, self.peer.writer) is None:
+                return
+            raise
+
+    def find(self, command: Command, wall_ms: int, done: Callable[[Room | WireError], None]) -> None:
+        """The command's room, where there is one in which its user may do what it asks for."""
+
+        def on_found(room: Room | WireError) -> None:
+            if isinstance(room, Room):
+                try:
+                    self.authorize(Action(command["type"]), room, wall_ms)
+                except WireError as error:
+                    room = error
+            done(room)
+
+        self.hub.find(command["room"], on_found)
+
+    def may_see(self, room: Room, wall_ms: int) -> bool:
+        """Whether the room is in the user's list of rooms."""
+        if room.rules is not None:
+            return room.rules.rules.may_see(self.person, wall_ms)
+        return self.person.grants is None or room.role(self.person, wall_ms) is not Role.OUTSIDER
+
+    def check_opening(self, room: Room) -> None:
+        """Refuses to open a room that is not there, where the user may not. Raises WireError."""
+        who = self.hub.settings.create
+        allowed = who == "anyone" or self.person.operator or (who == "accounts" and not self.person.guest)
+        if not allowed and room.name != self.hub.settings.lobby:
+            raise no_such_room(room.name)
+
+    def expel(self, room: str, by: str | None, reason: str | None) -> None:
+        """Leaves the room, if the client is there, and tells it why."""
+        membership = self.hub.membership(room, self.peer.writer)
+        if membership is None:
+            return
+        self.hub.leave(membership.room, self.peer.writer, self.user)
+        told = {"by": by, "reason": reason}
+        self.reply({}, "left", room=room, **{name: value for name, value in told.items() if value})
+
+    def leave_forbidden(self, wall_ms: int, reason: str) -> None:
+        """Leaves the rooms where ``person`` may not be: MUST be called when it is another one, or less."""
+        for name in self.rooms:
+            if self.hub.rooms[name].role(self.person, wall_ms) is Role.OUTSIDER:
+                self.expel(name, None, reason)
 
     def reply(self, command: Command, kind: str, **fields: Any) -> None:
         """Answers a command, unless the connection is over."""

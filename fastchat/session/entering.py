@@ -10,7 +10,8 @@ from fastchat.auth.interface import Answer, Credentials
 from fastchat.auth.names import normalize_name
 from fastchat.hooks.interface import Kind
 from fastchat.messages import PROTOCOL_VERSION, Code, Command, WireError
-from fastchat.people import User
+from fastchat.people import Role, User
+from fastchat.permissions import Action
 from fastchat.rooms import Room
 from fastchat.session.authorizing import permitted
 from fastchat.session.conversation import Conversation
@@ -24,17 +25,21 @@ def hello(session: Conversation, command: Command, wall_ms: int) -> None:
     credentials = _credentials(session, command)
     if session.state is State.NEW:
         session.ask(
-            command, partial(_authenticate, session, credentials), partial(_enter_server, session, command)
+            command,
+            partial(_authenticate, session, credentials),
+            partial(_enter_server, session, command, wall_ms),
         )
     elif credentials.user in (None, session.user) and not _proves(credentials):
-        _welcome(session, command)
+        _welcome(session, command, wall_ms)
         session.go_on()
     elif not session.person.guest:
         raise WireError(
             Code.FORBIDDEN, f"you are {session.user} here; open another connection to be somebody else"
         )
     else:
-        session.ask(command, partial(_become, session, credentials), partial(_rename, session, command))
+        session.ask(
+            command, partial(_become, session, credentials), partial(_rename, session, command, wall_ms)
+        )
 
 
 def _credentials(session: Conversation, command: Command) -> Credentials:
@@ -73,12 +78,12 @@ def _authenticate(session: Conversation, credentials: Credentials, done: Answer)
         done(User(credentials.user or ""))
 
 
-def _enter_server(session: Conversation, command: Command, person: User) -> None:
+def _enter_server(session: Conversation, command: Command, wall_ms: int, person: User) -> None:
     session.hub.population.enter(session, person)
     session.state = State.READY
     if session.hub.hooks is not None:
         session.hub.hooks.tell(Kind.ON_CONNECT, session.person, session.peer.address)
-    _welcome(session, command)
+    _welcome(session, command, wall_ms)
 
 
 def _become(
@@ -101,13 +106,14 @@ def _become(
     _authenticate(session, credentials, on_person)
 
 
-def _rename(session: Conversation, command: Command, found: tuple[User, Marks]) -> None:
+def _rename(session: Conversation, command: Command, wall_ms: int, found: tuple[User, Marks]) -> None:
     rooms = [session.membership(room).room for room in session.rooms]
     session.hub.rename(rooms, session, *found)
-    _welcome(session, command)
+    session.leave_forbidden(wall_ms, f"{session.user} may not be in this room")
+    _welcome(session, command, wall_ms)
 
 
-def _welcome(session: Conversation, command: Command) -> None:
+def _welcome(session: Conversation, command: Command, wall_ms: int) -> None:
     """Says who the client is now. What it comes back to is next in turn: ``go_on`` MUST follow."""
     limits, person = session.limits, session.person
     proved: dict[str, Any] = {}
@@ -134,10 +140,10 @@ def _welcome(session: Conversation, command: Command) -> None:
         },
     )
     if command.get("resume"):
-        session.keep_first([partial(_resume, session, command)])
+        session.keep_first([partial(_resume, session, command, wall_ms)])
 
 
-def _resume(session: Conversation, command: Command) -> None:
+def _resume(session: Conversation, command: Command, wall_ms: int) -> None:
     """Joins many rooms, one after the other, as if each had been a command of its own."""
     resume, epochs, ref = command["resume"], command.get("epochs", {}), command.get("ref")
 
@@ -156,7 +162,7 @@ def _resume(session: Conversation, command: Command) -> None:
         if ref is not None:
             one["ref"] = ref
         try:
-            _enter(session, one, partial(_open, session, room, marks.get(room, 0)), resumed=True)
+            _enter(session, one, wall_ms, partial(_open, session, room, marks.get(room, 0)), resumed=True)
         except WireError as error:
             session.refuse(error, ref, room)
 
@@ -177,7 +183,7 @@ def join(session: Conversation, command: Command, wall_ms: int) -> None:
 
         session.hub.marks(session.user, [name], on_marks)
 
-    _enter(session, command, find)
+    _enter(session, command, wall_ms, find)
 
 
 def _open(
@@ -190,6 +196,7 @@ def _open(
 def _enter(
     session: Conversation,
     command: Command,
+    wall_ms: int,
     find: Callable[[Callable[[tuple[Room, int] | WireError], None]], None],
     *,
     resumed: bool = False,
@@ -206,6 +213,9 @@ def _enter(
 
     def enter(found: tuple[Room, int]) -> None:
         room, cursor = found
+        session.authorize(Action.JOIN, room, wall_ms)
+        if room.is_new:
+            session.check_opening(room)
         membership = session.hub.enter(
             room, session.peer.writer, session.user, command.get("after"), command.get("epoch"), cursor
         )
@@ -220,11 +230,19 @@ def _enter(
             reset=membership.reset,
             cursor=cursor,
             unread=room.head - cursor,
+            **_told(session, room, wall_ms),
         )
 
     if (hooks := session.hub.hooks) is not None and hooks.actions:
         find = permitted(session, "join", name, find)
     session.ask(command, find, enter, name if resumed else None)
+
+
+def _told(session: Conversation, room: Room, wall_ms: int) -> dict[str, Any]:
+    """What is not the usual: the room's topic and rules, and the user's role."""
+    role = room.role(session.person, wall_ms)
+    told: dict[str, Any] = {} if role is Role.MEMBER else {"role": role.name.lower()}
+    return told if room.rules is None else {**told, **room.rules.rules.settings}
 
 
 def _check_rooms_of_user(session: Conversation, name: str) -> None:

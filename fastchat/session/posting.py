@@ -1,18 +1,29 @@
 """Commands that add to a room: send, edit, delete, react, ack, typing. Pure: no sockets, clock or await."""
 
+from functools import partial
 from typing import Any
 
 import orjson
 
 from fastchat.messages import Code, Command, WireError
+from fastchat.permissions import Action
 from fastchat.session.attending import come_back
 from fastchat.session.conversation import Conversation
 from fastchat.session.interface import Limits, State
+from fastchat.session.moderating import delete as delete_any
+from fastchat.session.moderating import may_delete_others
 from fastchat.session.screening import screen
 from fastchat.store import Draft, Kind, Stored
 
 # Looked up for every message, which takes an enumeration's class its time.
 MESSAGE, CLOSED = Kind.MESSAGE, State.CLOSED
+
+ACTIONS = {
+    Kind.MESSAGE: Action.SEND,
+    Kind.EDITED: Action.EDIT,
+    Kind.DELETED: Action.DELETE,
+    Kind.REACTED: Action.REACT,
+}
 
 
 def send(session: Conversation, command: Command, wall_ms: int) -> None:
@@ -29,7 +40,11 @@ def edit(session: Conversation, command: Command, wall_ms: int) -> None:
 
 def delete(session: Conversation, command: Command, wall_ms: int) -> None:
     """Takes back what was said."""
-    _post(session, command, wall_ms, Kind.DELETED, {})
+    room = session.membership(command["room"]).room
+    if may_delete_others(session, room, wall_ms):
+        delete_any(session, command, wall_ms, room, partial(_post, session, command, wall_ms, Kind.DELETED))
+    else:
+        _post(session, command, wall_ms, Kind.DELETED, {})
 
 
 def react(session: Conversation, command: Command, wall_ms: int) -> None:
@@ -52,6 +67,11 @@ def _post(session: Conversation, command: Command, wall_ms: int, kind: Kind, fie
 
 def _store(session: Conversation, command: Command, draft: Draft) -> None:
     membership = session.membership(command["room"])
+    if (rules := membership.room.rules) is not None:
+        # Checked when it came, but hooks and the store may have taken their time since.
+        rules.check(session.person, ACTIONS[draft.kind], draft.at_ms)
+        if draft.kind is MESSAGE:
+            rules.pace(session.person, draft.at_ms)
     hidden_from = None if session.peer.echo else membership.subscription
 
     def on_stored(stored: Stored | WireError) -> None:

@@ -17,13 +17,16 @@ ROOMS_MAX = 500
 def rooms(session: Conversation, command: Command, wall_ms: int) -> None:
     """Which rooms are in use, and how much there is to read in one's own."""
     own = set(session.rooms)
-    largest = sorted(session.hub.rooms.values(), key=lambda room: (-len(room.members), room.name))
+    known = [room for room in session.hub.rooms.values() if session.may_see(room, wall_ms)]
+    largest = sorted(known, key=lambda room: (-len(room.members), room.name))
     entries = [_room_entry(session, room, room.name in own) for room in largest[:ROOMS_MAX]]
     session.reply(command, "rooms", rooms=entries, count=len(largest))
 
 
 def _room_entry(session: Conversation, room: Room, joined: bool) -> dict[str, Any]:
     entry = {"room": room.name, "members": len(room.members), "head": room.head, "joined": False}
+    if room.rules is not None:
+        entry |= room.rules.rules.settings
     if joined:
         cursor = room.presence.cursor(session.user)
         entry |= {"joined": True, "cursor": cursor, "unread": room.head - cursor}
@@ -36,7 +39,7 @@ def history(session: Conversation, command: Command, wall_ms: int) -> None:
         raise WireError(Code.BAD_FIELD, "before cannot be used together with after", field="before")
 
     def read(done: Callable[[tuple[Room, Page] | WireError], None]) -> None:
-        session.hub.find(command["room"], partial(on_room, done))
+        session.find(command, wall_ms, partial(on_room, done))
 
     def on_room(done: Callable[[tuple[Room, Page] | WireError], None], room: Room | WireError) -> None:
         if isinstance(room, WireError):

@@ -5,10 +5,12 @@ from functools import partial
 
 from fastchat.hooks.interface import Kind
 from fastchat.messages import Code, Command, WireError, check_command
+from fastchat.people import Role
+from fastchat.permissions import Action, Rules
 from fastchat.rate import take
 from fastchat.rate import wait_s as rate_wait_s
 from fastchat.rooms import Hub
-from fastchat.session import attending, entering, posting, reading
+from fastchat.session import attending, entering, moderating, posting, reading
 from fastchat.session.authorizing import ASKED_ABOUT, ask_first
 from fastchat.session.conversation import Conversation
 from fastchat.session.interface import Limits, Peer, State
@@ -18,27 +20,45 @@ Handler = Callable[[Conversation, Command, int], None]
 ANY_TIME = (State.NEW, State.READY)
 ONCE_WELCOME = (State.READY,)
 
-COMMAND_TABLE: dict[str, tuple[tuple[State, ...], bool, Handler]] = {
-    # type: (states in which it is allowed, whether it counts towards the rate limit, what carries it out)
-    "hello": (ANY_TIME, True, entering.hello),
-    "join": (ONCE_WELCOME, True, entering.join),
-    "leave": (ONCE_WELCOME, True, entering.leave),
-    "send": (ONCE_WELCOME, True, posting.send),
-    "edit": (ONCE_WELCOME, True, posting.edit),
-    "delete": (ONCE_WELCOME, True, posting.delete),
-    "react": (ONCE_WELCOME, True, posting.react),
-    "ack": (ONCE_WELCOME, True, posting.ack),
-    "search": (ONCE_WELCOME, True, reading.search),
-    "members": (ONCE_WELCOME, True, attending.members),
-    "whois": (ONCE_WELCOME, True, attending.whois),
-    "away": (ONCE_WELCOME, True, attending.away),
-    "rooms": (ONCE_WELCOME, True, reading.rooms),
-    "history": (ONCE_WELCOME, True, reading.history),
-    "typing": (ONCE_WELCOME, True, posting.typing),
-    "ping": (ANY_TIME, False, reading.ping),
+COMMAND_TABLE: dict[str, tuple[tuple[State, ...], bool, Action | None, Handler]] = {
+    # type: (states in which it is allowed, whether it counts towards the rate limit, what its user has to be
+    # allowed in the room that it names, what carries it out)
+    "hello": (ANY_TIME, True, None, entering.hello),
+    "join": (ONCE_WELCOME, True, Action.JOIN, entering.join),
+    "leave": (ONCE_WELCOME, True, Action.LEAVE, entering.leave),
+    "send": (ONCE_WELCOME, True, Action.SEND, posting.send),
+    "edit": (ONCE_WELCOME, True, Action.EDIT, posting.edit),
+    "delete": (ONCE_WELCOME, True, Action.DELETE, posting.delete),
+    "react": (ONCE_WELCOME, True, Action.REACT, posting.react),
+    "ack": (ONCE_WELCOME, True, Action.ACK, posting.ack),
+    "search": (ONCE_WELCOME, True, Action.SEARCH, reading.search),
+    "members": (ONCE_WELCOME, True, Action.MEMBERS, attending.members),
+    "whois": (ONCE_WELCOME, True, None, attending.whois),
+    "away": (ONCE_WELCOME, True, None, attending.away),
+    "rooms": (ONCE_WELCOME, True, None, reading.rooms),
+    "history": (ONCE_WELCOME, True, Action.HISTORY, reading.history),
+    "typing": (ONCE_WELCOME, True, Action.TYPING, posting.typing),
+    "create": (ONCE_WELCOME, True, None, moderating.create),  # there is no room yet in which to be allowed
+    **{
+        action.value: (ONCE_WELCOME, True, action, moderating.moderate)
+        for action in (
+            Action.TOPIC,
+            Action.ACCESS,
+            Action.SLOW,
+            Action.ROLE,
+            Action.INVITE,
+            Action.KICK,
+            Action.BAN,
+            Action.UNBAN,
+            Action.MUTE,
+            Action.UNMUTE,
+        )
+    },
+    "ping": (ANY_TIME, False, None, reading.ping),
 }
 
-CLOSED = State.CLOSED  # looked up for every command, which takes an enumeration's class its time
+# Looked up for every command, which takes an enumeration's class its time.
+CLOSED, OWNER = State.CLOSED, Role.OWNER
 
 BESIDE_STORING = ("send", "edit", "delete", "react", "typing", "ping")
 """Commands that need not wait until the store has answered for what the connection sent before."""
@@ -66,7 +86,7 @@ class Session(Conversation):
             self.keep(partial(self.receive, command, now, wall_ms))
             return
         try:
-            handler = self._admit(command, now)
+            handler = self._admit(command, now, wall_ms)
             if (hooks := self.hub.hooks) is not None and hooks.actions and command["type"] in ASKED_ABOUT:
                 ask_first(self, command, partial(handler, self, command, wall_ms))
             else:
@@ -86,12 +106,12 @@ class Session(Conversation):
         """What was answered without a command, or needed no answer, costs as much as one."""
         self._take(now)
 
-    def _admit(self, command: Command, now: float) -> Handler:
+    def _admit(self, command: Command, now: float, wall_ms: int) -> Handler:
         """What carries out the command. Raises WireError where it is wrong, not welcome or too early."""
         try:
             check_command(command)
             kind = command["type"]
-            states, costs, handler = COMMAND_TABLE[kind]
+            states, costs, action, handler = COMMAND_TABLE[kind]
             if self.state not in states:
                 raise WireError(
                     Code.NOT_WELCOME, f'say hello before {kind}, like {{"type":"hello","user":"alice"}}'
@@ -101,6 +121,15 @@ class Session(Conversation):
             raise
         if costs:
             self._charge(now)
+        if action is not None:
+            name: str = command.get("room", "")
+            room = self.hub.rooms.get(name)
+            # Nothing is asked of rooms and people like all others; acts of moderation come to ``find``.
+            if room is not None:
+                if room.rules is not None or self.person.most is not OWNER or self.person.grants is not None:
+                    self.check_named(action, room, wall_ms)
+            elif name.startswith("@"):
+                Rules(name, {}).check(self.person, action, wall_ms)
         return handler
 
     def _charge(self, now: float) -> None:

@@ -111,6 +111,7 @@ def make_command(kind: str) -> Document:
         "user": "bob",
         "away": True,
     }
+    values |= {"role": "reader", "access": "public", "topic": "tea", "interval_s": 0}
     return {"type": kind, **{field: values[field] for field in COMMANDS[kind].required}}
 
 
@@ -266,6 +267,9 @@ async def test_everything_that_is_sent_is_documented(server: ServerProcess, open
     seen += [await bob.ask("away", away=False), await alice.expect("presence", back=["bob"])]
     seen += [await alice.ask("history", room="lobby"), await alice.ask("history", room="lobby", after=0)]
     seen += await change_messages(alice, bob)
+    seen += [await alice.ask("create", room="den", topic="tea"), await alice.join("den", after=0)]
+    seen.append(await alice.expect("moderated", action="create", topic="tea"))
+    assert (await alice.ask("leave", room="den"))["type"] == "left"
     seen += [await alice.hello("alicia"), await bob.expect("presence", left=["alice"])]
 
     seen.append(await bob.ask("leave", room="lobby"))

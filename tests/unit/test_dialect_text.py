@@ -255,7 +255,7 @@ def test_without_a_room_one_is_told_how_to_get_one(alice: Program, bob: Person) 
         ("/join", "* say which room: /join games"),
         ("/join #", "* say which room: /join games"),
         ("/join NO", "* room must be a string that matches [a-z0-9][a-z0-9._-]{0,63}"),
-        ("/who nowhere", "* there is no room nowhere; join it to open it"),
+        ("/who nowhere", "* there is no room nowhere; rooms lists those there are"),
         ("/dance now", "* there is no command /dance; /help lists them"),
         ("/", "* there is no command /; /help lists them"),
         ("/NICK x", "* there is no command /NICK; /help lists them"),

@@ -10,6 +10,8 @@ from fastchat.config import Settings, describe
 from fastchat.config.names import SETTINGS
 from fastchat.config.settings import RoomClass
 from fastchat.dialects.text import HELP
+from fastchat.people import Role
+from fastchat.permissions import LEAST
 from fastchat.session import COMMAND_TABLE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,5 +84,16 @@ def test_the_protocol_page_has_every_command_of_both_dialects() -> None:
 def test_the_protocol_page_says_which_commands_need_a_hello(command: str) -> None:
     text = (ROOT / "docs" / "protocol.md").read_text()
     row = next(line for line in text.splitlines() if line.startswith(f"| `{command}` |"))
-    states, _, _ = COMMAND_TABLE[command]
+    states, _, _, _ = COMMAND_TABLE[command]
     assert ("`not_welcome`" in row) == (len(states) == 1)
+
+
+def test_the_protocol_page_has_the_table_of_roles() -> None:
+    text = (ROOT / "docs" / "protocol.md").read_text()
+    table = text.partition("| action | least role |\n|---|---|\n")[2].partition("\n\n")[0]
+    documented = {
+        action: Role.OUTSIDER if role == "anybody" else Role[role.upper()]
+        for actions, role in re.findall(r"^\| (.*) \| (.*) \|$", table, re.MULTILINE)
+        for action in actions.split(", ")
+    }
+    assert documented == {action.value: role for action, role in LEAST.items()}

@@ -81,6 +81,18 @@ NO_RESUME: list[Any] = [
     {"": 0},
 ]
 RESUME: list[Any] = [{}, {"lobby": 0}, {"lobby": SEQ_MAX, "games": 1}]
+NO_ACCESS: list[Any] = ["", "open", "Public", "public ", None, 1, ["public"]]
+ACCESS = ["public", "private", "invite"]
+NO_ROLE: list[Any] = ["", "outsider", "Owner", "operator", None, 4]
+ROLE = ["owner", "moderator", "member", "reader"]
+NO_TOPIC: list[Any] = ["t" * 251, None, 1, []]
+TOPIC = ["", "tea", "t" * 250, "\n"]
+NO_REASON: list[Any] = ["", "r" * 251, None, 1, []]
+REASON = ["spam", "r" * 250, "\n"]
+NO_INTERVAL: list[Any] = [-1, 21_601, 1.0, True, "5", None]
+INTERVAL = [0, 1, 21_600]
+NO_FOR_S: list[Any] = [0, -1, 315_360_001, 1.5, False, "60", None]
+FOR_S = [1, 315_360_000]
 NO_EPOCHS: list[Any] = [None, [], {"Lobby": "e"}, {"lobby": ""}, {"lobby": 1}, {"lobby": "e" * 65}]
 EPOCHS: list[Any] = [{}, {"lobby": "e"}, {"a": "e" * 64, "b": "f"}]
 
@@ -94,6 +106,17 @@ VALID: dict[str, dict[str, Any]] = {
     "react": {"room": "lobby", "seq": 1, "reaction": "+1"},
     "ack": {"room": "lobby", "seq": 1},
     "search": {"query": "hi"},
+    "create": {"room": "lobby"},
+    "topic": {"room": "lobby", "topic": "tea"},
+    "access": {"room": "lobby", "access": "public"},
+    "slow": {"room": "lobby", "interval_s": 5},
+    "role": {"room": "lobby", "user": "bob", "role": "reader"},
+    "invite": {"room": "lobby", "user": "bob"},
+    "kick": {"room": "lobby", "user": "bob"},
+    "ban": {"room": "lobby", "user": "bob"},
+    "unban": {"room": "lobby", "user": "bob"},
+    "mute": {"room": "lobby", "user": "bob"},
+    "unmute": {"room": "lobby", "user": "bob"},
     "members": {"room": "lobby"},
     "away": {"away": True},
     "whois": {"user": "bob"},
@@ -148,6 +171,24 @@ FORMS: list[tuple[str, str, list[Any], list[Any]]] = [
     ("history", "after", SEQ, NO_SEQ),
     ("history", "limit", LIMIT, NO_LIMIT),
     ("typing", "room", ROOM, NO_ROOM),
+    ("create", "room", ROOM, NO_ROOM),
+    ("create", "access", ACCESS, NO_ACCESS),
+    ("create", "topic", TOPIC, NO_TOPIC),
+    ("topic", "room", ROOM, NO_ROOM),
+    ("topic", "topic", TOPIC, NO_TOPIC),
+    ("access", "room", ROOM, NO_ROOM),
+    ("access", "access", ACCESS, NO_ACCESS),
+    ("slow", "room", ROOM, NO_ROOM),
+    ("slow", "interval_s", INTERVAL, NO_INTERVAL),
+    ("role", "role", ROLE, NO_ROLE),
+    *[(kind, "id", ID, NO_ID) for kind in ("create", "topic", "access", "slow")],
+    *[
+        (kind, field, good, bad)
+        for kind in ("role", "invite", "kick", "ban", "unban", "mute", "unmute")
+        for field, good, bad in (("room", ROOM, NO_ROOM), ("user", NAME, NO_NAME), ("id", ID, NO_ID))
+    ],
+    *[(kind, "reason", REASON, NO_REASON) for kind in ("kick", "ban", "mute")],
+    *[(kind, "for_s", FOR_S, NO_FOR_S) for kind in ("ban", "mute")],
 ]
 
 

@@ -108,7 +108,7 @@ class TestAccess:
         hidden = refusal(room(access="private"), ALICE, Action.HISTORY)
         assert hidden is not None
         assert (hidden.code, hidden.field, hidden.retry_after_ms) == (Code.NO_SUCH_ROOM, "room", None)
-        assert hidden.message == "there is no room garden; join it to open it"
+        assert hidden.message == "there is no room garden; rooms lists those there are"
 
     def test_a_read_only_guest_reads(self) -> None:
         assert outcome(room(), READ_ONLY, Action.JOIN) == "yes"

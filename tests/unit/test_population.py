@@ -28,6 +28,9 @@ class Somebody:
         self.ended.append(code)
         self.population.leave(self)
 
+    def expel(self, room: str, by: str | None, reason: str | None) -> None:
+        raise NotImplementedError
+
     def tell_expiry(self, expires_in_ms: int) -> None:
         self.told_ms.append(expires_in_ms)
 
