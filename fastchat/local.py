@@ -118,6 +118,9 @@ class LocalUser:
     def end(self, code: Close, reason: str) -> None:
         """There is no connection to end."""
 
+    def expel(self, room: str, by: str | None, reason: str | None) -> None:
+        """Nobody moderates a program of the server's own."""
+
     def tell_expiry(self, expires_in_ms: int) -> None:
         """There is no token."""
 
@@ -352,6 +355,7 @@ class LocalRooms:
         if not user.seats:
             del self._users[user.user]
             self.hub.population.leave(user)
+            self.hub.forget_guest(user.person)
 
     def close(self) -> None:
         """Ends every iteration."""

@@ -22,6 +22,7 @@ PROTOCOL_VERSION = 1
 
 NAME_LENGTH_MAX = 32
 ROOM_PATTERN = "[a-z0-9][a-z0-9._-]{0,63}"
+PAIR_PATTERN = "@~?[^,~@]{1,32},~?[^,~@]{1,32}"
 SEQ_MAX = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 ID_LENGTH_MAX = 64
 REACTION_LENGTH_MAX = 32
@@ -81,7 +82,11 @@ class WireError(Exception):
         self.retry_after_ms = retry_after_ms
 
 
-_ROOM = Pattern(f"must be a string that matches {ROOM_PATTERN}", re.compile(ROOM_PATTERN))
+_ROOM = Pattern(
+    f"must be a string that matches {ROOM_PATTERN}",
+    re.compile(f"{ROOM_PATTERN}|{PAIR_PATTERN}"),
+)
+_NEW_ROOM = Pattern(f"must be a string that matches {ROOM_PATTERN}", re.compile(ROOM_PATTERN))
 # ``auth.names`` knows which of these are names.
 _NAME = Text(f"must be a string of 1 to {NAME_LENGTH_MAX} characters", 1, NAME_LENGTH_MAX)
 _SEQ = Integer("must be an integer from 0 to 2^53 - 1", 0, SEQ_MAX)
@@ -124,7 +129,7 @@ COMMANDS: Mapping[str, Fields] = {
     "members": Fields({"room": _ROOM}, {"after": _NAME, "limit": _LIMIT, "sample": _LIMIT}),
     "away": Fields({"away": _FLAG}, {"text": _AWAY}),
     "whois": Fields({"user": _NAME}, {}),
-    "create": Fields({"room": _ROOM}, {"access": _ACCESS, "topic": _TOPIC, "id": _ID}),
+    "create": Fields({"room": _NEW_ROOM}, {"access": _ACCESS, "topic": _TOPIC, "id": _ID}),
     "topic": Fields({"room": _ROOM, "topic": _TOPIC}, {"id": _ID}),
     "access": Fields({"room": _ROOM, "access": _ACCESS}, {"id": _ID}),
     "slow": Fields({"room": _ROOM, "interval_s": _INTERVAL_S}, {"id": _ID}),
@@ -138,6 +143,13 @@ COMMANDS: Mapping[str, Fields] = {
     "rooms": Fields({}, {}),
     "history": Fields({"room": _ROOM}, {"before": _SEQ, "after": _SEQ, "limit": _LIMIT}),
     "typing": Fields({"room": _ROOM}, {}),
+    "direct": Fields({"to": _NAME, "text": _TEXT}, {"id": _ID, "data": _OBJECT}),
+    "block": Fields({"user": _NAME}, {}),
+    "unblock": Fields({"user": _NAME}, {}),
+    "register": Fields({"user": _NAME, "password": _SECRET}, {}),
+    "password": Fields({"old": _SECRET, "new": _SECRET}, {}),
+    "refresh": Fields({"token": _TOKEN}, {}),
+    "sign_out": Fields({}, {}),
     "ping": Fields({}, {}),
 }
 

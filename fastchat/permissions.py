@@ -13,8 +13,9 @@ from typing import Any
 
 from fastchat.messages import Code, WireError
 from fastchat.people import Role, User
-from fastchat.store.facts import fold
+from fastchat.store.facts import blocking, fold
 from fastchat.store.interface import Facts
+from fastchat.store.pairs import parts_of
 
 
 class Action(StrEnum):
@@ -106,7 +107,7 @@ class Rules:
     def __init__(self, room: str, facts: Facts) -> None:
         self.room = room
         self.facts = facts
-        self._pair = frozenset(room[1:].split(",")) if room.startswith("@") else None
+        self._pair = frozenset(map(fold, parts_of(room))) if room.startswith("@") else None
 
     def changed(self, changes: Facts) -> Rules:
         """The rules after the changes; None takes a fact away."""
@@ -177,11 +178,20 @@ class Rules:
         me = f"~{who}" if user.guest else who
         if me not in self._pair:
             return Role.OUTSIDER
-        return min(Role.READER if self._blocked_by_other(me) else Role.MEMBER, user.most)
+        granted = user.granted(self.room)
+        return min(
+            Role.READER if self._blocked_by_other(me) else Role.MEMBER,
+            user.most,
+            Role.OWNER if granted is None else granted,
+        )
+
+    def blocks(self, part: str) -> bool:
+        """Whether one of two (see ``pairs.part_of``) has blocked the other one."""
+        return blocking(part) in self.facts
 
     def _blocked_by_other(self, me: str) -> bool:
         assert self._pair is not None
-        return any(f"blocked {other}" in self.facts for other in self._pair if other != me)
+        return any(self.blocks(other) for other in self._pair if other != me)
 
     def _lasts(self, what: str, who: str, now_ms: int) -> bool:
         until = self.facts.get(f"{what} {who}")

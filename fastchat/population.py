@@ -46,10 +46,12 @@ class OnlineSession(Protocol):
 class Devices:
     """The connections of one account, and what they share."""
 
-    __slots__ = ("full_at", "sessions")
+    __slots__ = ("arrivals", "full_at", "sessions")
 
     def __init__(self) -> None:
         self.sessions: list[OnlineSession] = []
+        self.arrivals: dict[OnlineSession, dict[str, int]] = {}
+        """Sessions that take no rooms of two yet, and those that they have to come back to when they do."""
         self.full_at = 0.0
         """When the account may send a whole burst again (see ``rate``)."""
 
@@ -62,8 +64,8 @@ class Devices:
         self.full_at = take(self.full_at, now, rate_per_s)
 
     def rooms(self) -> set[str]:
-        """The rooms that any of the connections is in."""
-        return {room for session in self.sessions for room in session.rooms}
+        """The rooms that any of the connections is in, those of two left out."""
+        return {room for session in self.sessions for room in session.rooms if not room.startswith("@")}
 
 
 class Population:
@@ -93,32 +95,37 @@ class Population:
         """
         if not person.name:
             person = replace(person, name=self._free_name())
+        self.check(session, person)
         key = name_key(person.name)
-        present = self._online.get(key)
         if person.guest:
-            if present is not None:
-                raise name_taken(person.name)
             self._online[key] = session
             session.devices = None
         else:
-            session.devices = self._join_devices(session, person.name, key, present)
+            session.devices = self._join_devices(session, person.name, key)
         session.person = person
         session.user = person.name
-        self.watch(session)
+        self._watch(session)
 
-    def _join_devices(
-        self, session: OnlineSession, name: str, key: str, present: OnlineSession | Devices | None
-    ) -> Devices:
+    def check(self, session: OnlineSession, person: User) -> None:
+        """Whether the session may become this person. Raises WireError as ``enter`` does."""
+        present = self._online.get(name_key(person.name))
+        if person.guest:
+            if present is not None and present is not session:
+                raise name_taken(person.name)
+        elif isinstance(present, Devices) and self._limit and len(present.sessions) >= self._limit:
+            raise WireError(
+                Code.TOO_MANY_CONNECTIONS,
+                f"{person.name} has {self._limit} connections; close one of them first",
+            )
+
+    def _join_devices(self, session: OnlineSession, name: str, key: str) -> Devices:
+        present = self._online.get(key)
         if present is not None and not isinstance(present, Devices):
             present.end(Close.SIGNED_OUT, f"the name {name} is an account's; come back under another one")
             present = None
         if present is None:
             present = self._online[key] = Devices()
             self.unsaved.add(key)
-        elif self._limit and len(present.sessions) >= self._limit:
-            raise WireError(
-                Code.TOO_MANY_CONNECTIONS, f"{name} has {self._limit} connections; close one of them first"
-            )
         present.sessions.append(session)
         return present
 
@@ -131,7 +138,7 @@ class Population:
         elif person.guest:
             session.person = person
             session.user = person.name
-            self.watch(session)
+            self._watch(session)
         else:
             del self._online[old]
             self.enter(session, person)
@@ -145,6 +152,7 @@ class Population:
                 del self._online[key]
         else:
             session.devices = None
+            devices.arrivals.pop(session, None)
             devices.sessions.remove(session)
             if not devices.sessions:
                 del self._online[key]
@@ -186,8 +194,12 @@ class Population:
 
     # Tokens that end
 
-    def watch(self, session: OnlineSession) -> None:
-        """Looks after when the session's token ends; MUST be called when it has got another one."""
+    def renew(self, session: OnlineSession, person: User) -> None:
+        """The session's user has another token."""
+        session.person = replace(person, name=session.user)
+        self._watch(session)
+
+    def _watch(self, session: OnlineSession) -> None:
         expires_at_ms = session.person.expires_at_ms
         if expires_at_ms is None:
             self._expiry.discard(session)

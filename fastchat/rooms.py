@@ -7,7 +7,7 @@ clock and a ``call_later``; it never looks for them itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from secrets import randbits
 from typing import Literal
@@ -15,6 +15,7 @@ from typing import Literal
 from fastchat._fanout import Channel, Fanout, Subscription, Writer
 from fastchat._ring import Event
 from fastchat.auth.interface import Authenticator
+from fastchat.guest_rooms import GuestRooms
 from fastchat.hooks.interface import Hooks, Kind
 from fastchat.messages import Code, WireError
 from fastchat.moderation import Moderation, rules_of
@@ -23,9 +24,10 @@ from fastchat.permissions import Rules, no_such_room
 from fastchat.population import OnlineSession, Population
 from fastchat.presence import CallLater, Circumstances, Presence
 from fastchat.replay import BlockCache, Replay
-from fastchat.store import Draft, RoomLog, Store, Stored
+from fastchat.store import Direct, Draft, RoomLog, Store, Stored
 from fastchat.store.facts import fold
 from fastchat.store.interface import Facts
+from fastchat.store.pairs import part_of, parts_of
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ class RoomSettings:
     lobby: str = "lobby"
     create: Literal["anyone", "accounts", "operators"] = "anyone"
     rules_max: int = 1000
+    guest_rooms: int = 100
 
 
 class Room:
@@ -69,6 +72,7 @@ class Room:
         log.attach(self.channel.ring)
         if log.durable:
             self.channel.source = Replay(log, hub.blocks, hub.call_later)
+        # Who is in a room of two is nobody's business, not even the other one's.
         self.presence = Presence(self.channel, hub.circumstances, announced=not self.name.startswith("@"))
         self.members = self.presence.members
         self.rules: Moderation | None = rules_of(self.name, log.facts)
@@ -205,6 +209,7 @@ class Hub:
         self.circumstances = Circumstances(settings, clock, call_later, self.mark)
         self.hooks: Hooks | None = None
         self.away = self.circumstances.away
+        self.guest_rooms: GuestRooms[Room] = GuestRooms()
 
     # Rooms
 
@@ -298,16 +303,6 @@ class Hub:
             self.hooks.tell(Kind.ON_LEAVE, self.population.find(user) or User(user), room.name)
         self.retire(room)
 
-    def hold(self, room: Room) -> None:
-        """Keeps a room, whether it has members or not, until ``release``."""
-        room.awaited += 1
-        self._empty.pop(room.name, None)
-
-    def release(self, room: Room) -> None:
-        """Ends one ``hold``."""
-        room.awaited -= 1
-        self.retire(room)
-
     def carry_out(self, room: Room, act: Draft) -> None:
         """Takes those out of the room who may not be there any more, on all their devices."""
         fields = act.fields
@@ -323,11 +318,21 @@ class Hub:
                     if room.role(session.person, act.at_ms) is Role.OUTSIDER:
                         session.expel(room.name, act.author, reason)
 
+    def hold(self, room: Room) -> None:
+        """Keeps a room, whether it has members or not, until ``release``."""
+        room.awaited += 1
+        self._empty.pop(room.name, None)
+
+    def release(self, room: Room) -> None:
+        """Ends one ``hold``."""
+        room.awaited -= 1
+        self.retire(room)
+
     def retire(self, room: Room) -> None:
         """Lets go of a room without members, but not at once if there is anything in it."""
         if room.members or room.awaited or self.rooms.get(room.name) is not room:
             return
-        if room.head == 0:
+        if room.head == 0 and (room.rules is None or not room.rules.rules.facts):
             del self.rooms[room.name]
             return
         self._empty[room.name] = None
@@ -375,7 +380,11 @@ class Hub:
 
         Raises WireError when somebody else has the name.
         """
-        old = session.user
+        old, before = session.user, session.person
+        self.population.check(session, person)
+        if (person.name, person.guest) != (before.name, before.guest):
+            self.forget_guest(before)
+            rooms = [room for room in rooms if not room.name.startswith("@")]
         self.population.rename(session, person)
         self.away.pop(old, None)
         for room in rooms:
@@ -390,6 +399,7 @@ class Hub:
     def depart(self, session: OnlineSession) -> None:
         """The session is over, and has left its rooms. May be called again."""
         self.population.leave(session)
+        self.forget_guest(session.person)
         if session.user in self.away and not self.population.sessions(session.user):
             del self.away[session.user]
 
@@ -398,6 +408,33 @@ class Hub:
         if self.population.unsaved:
             self.store.seen(dict.fromkeys(self.population.unsaved, wall_ms))
             self.population.unsaved.clear()
+
+    # Rooms of two
+
+    def forget_guest(self, guest: User) -> None:
+        """Lets go of the rooms of two of a guest who has gone or is called otherwise now."""
+        if not guest.guest:
+            return
+        for room in self.guest_rooms.forget(part_of(guest)):
+            for part in parts_of(room.name):
+                for session in self.population.sessions(part.removeprefix("~")):
+                    session.expel(room.name, None, f"{guest.name} has gone")
+            if self.rooms.get(room.name) is room:
+                del self.rooms[room.name]
+                self._empty.pop(room.name, None)
+
+    def directs(self, user: str, done: Callable[[Sequence[Direct] | WireError], None]) -> None:
+        """An account's own rooms of two, the newest first, and how far it has read them by now."""
+
+        def on_read(found: Sequence[Direct] | WireError) -> None:
+            if not isinstance(found, WireError):
+                found = [
+                    replace(each, cursor=max(each.cursor, self._marks.get((user, each.room), 0)))
+                    for each in found
+                ]
+            done(found)
+
+        self.store.directs(user, on_read)
 
     def set_ring_bytes(self, ring_bytes: int) -> None:
         """Changes every room's limit at once."""

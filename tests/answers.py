@@ -39,16 +39,10 @@ def refusal(code: str, field: str | None = None) -> Any:
 
 def shortest(kind: str) -> dict[str, Any]:
     """The fields that a command must have, with values that are right by their form."""
-    values = {
-        "room": "lobby",
-        "text": "hi",
-        "seq": 1,
-        "reaction": "+1",
-        "query": "hi",
-        "user": "bob",
-        "away": True,
-    }
-    values |= {"role": "reader", "access": "public", "topic": "tea", "interval_s": 0}
+    values: dict[str, Any] = {"room": "lobby", "text": "hi", "seq": 1, "reaction": "+1", "query": "hi"}
+    values |= {"user": "bob", "role": "reader", "access": "public", "topic": "tea", "interval_s": 0}
+    values |= {"password": "secret", "old": "secret", "new": "another", "token": "x.y.z", "to": "bob"}
+    values |= {"away": True}
     return {name: values[name] for name in COMMANDS[kind].required}
 
 

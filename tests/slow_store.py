@@ -17,6 +17,7 @@ from fastchat.store import (
     RoomLog,
     Stored,
 )
+from fastchat.store.pairs import has_guest
 
 
 def unavailable() -> WireError:
@@ -76,7 +77,10 @@ class SlowStore:
     def open(self, room: str, done: Callable[[RoomLog | WireError], None]) -> None:
         def wrap(log: RoomLog | WireError) -> None:
             assert not isinstance(log, WireError)
-            done(self._logs.setdefault(room, SlowLog(self, log)))
+            slow = self._logs.get(room) or SlowLog(self, log)
+            if not has_guest(room):
+                self._logs[room] = slow
+            done(slow)
 
         self.ask("open", lambda: self.store.open(room, wrap), done)
 

@@ -54,6 +54,8 @@ class Conversation(Turns):
         """The room's, if the client is in it. Raises WireError."""
         membership = self.hub.membership(name, self.peer.writer)
         if membership is None:
+            if name.startswith("@") and Rules(name, {}).role(self.person, 0) is Role.OUTSIDER:
+                raise no_such_room(name)
             raise WireError(Code.NOT_JOINED, f"you are not in room {name}; join it first", field="room")
         return membership
 

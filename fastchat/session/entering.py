@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,11 +11,14 @@ from fastchat.auth.names import normalize_name
 from fastchat.hooks.interface import Kind
 from fastchat.messages import PROTOCOL_VERSION, Code, Command, WireError
 from fastchat.people import Role, User
-from fastchat.permissions import Action
+from fastchat.permissions import Action, no_such_room
 from fastchat.rooms import Room
 from fastchat.session.authorizing import permitted
 from fastchat.session.conversation import Conversation
+from fastchat.session.directing import other_of
+from fastchat.session.gathering import arrive, returns, settle, tell_joined
 from fastchat.session.interface import State
+from fastchat.store import Direct
 
 Marks = Mapping[str, int]
 
@@ -23,23 +26,26 @@ Marks = Mapping[str, int]
 def hello(session: Conversation, command: Command, wall_ms: int) -> None:
     """Takes a name, or another one, and comes back to the rooms of ``resume``."""
     credentials = _credentials(session, command)
-    if session.state is State.NEW:
-        session.ask(
-            command,
-            partial(_authenticate, session, credentials),
-            partial(_enter_server, session, command, wall_ms),
-        )
-    elif credentials.user in (None, session.user) and not _proves(credentials):
+    if session.state is State.READY and credentials.user in (None, session.user) and not _proves(credentials):
         _welcome(session, command, wall_ms)
         session.go_on()
-    elif not session.person.guest:
+        return
+    if session.state is State.READY and not session.person.guest:
         raise WireError(
             Code.FORBIDDEN, f"you are {session.user} here; open another connection to be somebody else"
         )
+    come_in(session, command, wall_ms, partial(_authenticate, session, credentials))
+
+
+def come_in(
+    session: Conversation, command: Command, wall_ms: int, find_out: Callable[[Answer], None]
+) -> None:
+    """Lets in whoever ``find_out`` says the client is, or lets a guest go on as that one."""
+    if session.state is State.NEW:
+        find, welcome = partial(_let_in, session, find_out), _enter_server
     else:
-        session.ask(
-            command, partial(_become, session, credentials), partial(_rename, session, command, wall_ms)
-        )
+        find, welcome = partial(_become, session, find_out, wall_ms), _welcome
+    session.ask(command, find, partial(welcome, session, command, wall_ms))
 
 
 def _credentials(session: Conversation, command: Command) -> Credentials:
@@ -78,45 +84,85 @@ def _authenticate(session: Conversation, credentials: Credentials, done: Answer)
         done(User(credentials.user or ""))
 
 
-def _enter_server(session: Conversation, command: Command, wall_ms: int, person: User) -> None:
-    session.hub.population.enter(session, person)
+def _let_in(
+    session: Conversation,
+    find_out: Callable[[Answer], None],
+    done: Callable[[Sequence[Direct] | WireError], None],
+) -> None:
+    """Registers who the client is; an account's connection waits to hear what there is for it."""
+
+    def on_person(person: User | WireError) -> None:
+        if session.state is State.CLOSED:
+            done(())
+            return
+        try:
+            if isinstance(person, WireError):
+                raise person
+            session.hub.population.enter(session, person)
+        except WireError as error:
+            done(error)
+            return
+        arrive(session, on_directs)
+
+    def on_directs(directs: Sequence[Direct] | WireError) -> None:
+        if isinstance(directs, WireError) and session.state is State.NEW:
+            session.hub.population.leave(session)
+        done(directs)
+
+    find_out(on_person)
+
+
+def _enter_server(session: Conversation, command: Command, wall_ms: int, directs: Sequence[Direct]) -> None:
     session.state = State.READY
     if session.hub.hooks is not None:
         session.hub.hooks.tell(Kind.ON_CONNECT, session.person, session.peer.address)
-    _welcome(session, command, wall_ms)
+    _welcome(session, command, wall_ms, directs)
 
 
 def _become(
     session: Conversation,
-    credentials: Credentials,
-    done: Callable[[tuple[User, Marks] | WireError], None],
+    find_out: Callable[[Answer], None],
+    wall_ms: int,
+    done: Callable[[Sequence[Direct] | WireError], None],
 ) -> None:
-    """Who a guest wants to be from now on, and what that one has read of the rooms that the guest is in."""
+    """Lets a guest go on as another one, or as an account, who may have read the rooms that it is in."""
 
     def on_person(person: User | WireError) -> None:
         if isinstance(person, WireError):
             done(person)
         else:
-            session.hub.marks(
-                person.name,
-                session.rooms,
-                lambda marks: done(marks if isinstance(marks, WireError) else (person, marks)),
-            )
+            session.hub.marks(person.name, session.rooms, partial(on_marks, person))
 
-    _authenticate(session, credentials, on_person)
+    def on_marks(person: User, marks: Marks | WireError) -> None:
+        if session.state is State.CLOSED:
+            done(())
+            return
+        try:
+            if isinstance(marks, WireError):
+                raise marks
+            rooms = [session.membership(room).room for room in session.rooms]
+            session.hub.rename(rooms, session, person, marks)
+        except WireError as error:
+            done(error)
+            return
+        session.leave_forbidden(wall_ms, f"{session.user} may not be in this room")
+        # It is somebody else already: if the store cannot tell of rooms of two, that is all that is missing.
+        arrive(session, lambda directs: done(() if isinstance(directs, WireError) else directs))
+
+    find_out(on_person)
 
 
-def _rename(session: Conversation, command: Command, wall_ms: int, found: tuple[User, Marks]) -> None:
-    rooms = [session.membership(room).room for room in session.rooms]
-    session.hub.rename(rooms, session, *found)
-    session.leave_forbidden(wall_ms, f"{session.user} may not be in this room")
-    _welcome(session, command, wall_ms)
+def _welcome(
+    session: Conversation, command: Command, wall_ms: int, directs: Sequence[Direct] | None = None
+) -> None:
+    """Says who the client is now. What it comes back to is next in turn: ``go_on`` MUST follow.
 
-
-def _welcome(session: Conversation, command: Command, wall_ms: int) -> None:
-    """Says who the client is now. What it comes back to is next in turn: ``go_on`` MUST follow."""
+    ``directs`` where it has just become who it is.
+    """
     limits, person = session.limits, session.person
     proved: dict[str, Any] = {}
+    if directs is not None and not person.guest:
+        proved["blocked"] = sorted(other_of(session, each.room) for each in directs if each.blocked)
     if person.operator:
         proved["operator"] = True
     if person.expires_at_ms is not None:
@@ -139,8 +185,14 @@ def _welcome(session: Conversation, command: Command, wall_ms: int) -> None:
             "history_page": limits.history_page,
         },
     )
-    if command.get("resume"):
-        session.keep_first([partial(_resume, session, command, wall_ms)])
+    resume = command.get("resume", {})
+    coming = returns(session, directs or (), resume)
+    if resume:
+        coming.append(partial(_resume, session, command, wall_ms))
+    if session.devices is not None:
+        coming.append(partial(settle, session))
+    if coming:
+        session.keep_first(coming)
 
 
 def _resume(session: Conversation, command: Command, wall_ms: int) -> None:
@@ -202,36 +254,23 @@ def _enter(
     resumed: bool = False,
 ) -> None:
     """Enters the room that ``find`` finds, and says so. Raises WireError."""
-    name, limit = command["room"], session.limits.rooms_per_connection
+    name = command["room"]
     if session.hub.membership(name, session.peer.writer) is not None:
         raise WireError(Code.ALREADY_JOINED, f"you are in room {name} already", field="room")
-    if limit and len(session.rooms) >= limit:
-        raise WireError(
-            Code.TOO_MANY_ROOMS, f"a connection may be in {limit} rooms; leave one first", field="room"
-        )
-    _check_rooms_of_user(session, name)
+    _check_rooms(session, name)
 
     def enter(found: tuple[Room, int]) -> None:
         room, cursor = found
         session.authorize(Action.JOIN, room, wall_ms)
-        if room.is_new:
+        if name.startswith("@"):
+            if not room.head and not room.members:
+                raise no_such_room(name)
+        elif room.is_new:
             session.check_opening(room)
         membership = session.hub.enter(
             room, session.peer.writer, session.user, command.get("after"), command.get("epoch"), cursor
         )
-        cursor = room.presence.cursor(session.user)
-        session.reply(
-            command,
-            "joined",
-            room=name,
-            head=room.head,
-            epoch=room.log.epoch,
-            members=len(room.members),
-            reset=membership.reset,
-            cursor=cursor,
-            unread=room.head - cursor,
-            **_told(session, room, wall_ms),
-        )
+        tell_joined(session, command, membership, **_told(session, room, wall_ms))
 
     if (hooks := session.hub.hooks) is not None and hooks.actions:
         find = permitted(session, "join", name, find)
@@ -245,8 +284,15 @@ def _told(session: Conversation, room: Room, wall_ms: int) -> dict[str, Any]:
     return told if room.rules is None else {**told, **room.rules.rules.settings}
 
 
-def _check_rooms_of_user(session: Conversation, name: str) -> None:
-    limit, devices = session.limits.rooms_per_user, session.devices
+def _check_rooms(session: Conversation, name: str) -> None:
+    """Refuses a room too many; those of two have a limit of their own. Raises WireError."""
+    limit = session.limits.rooms_per_connection
+    pairs = name.startswith("@")
+    if limit and sum(room.startswith("@") == pairs for room in session.rooms) >= limit:
+        raise WireError(
+            Code.TOO_MANY_ROOMS, f"a connection may be in {limit} rooms; leave one first", field="room"
+        )
+    limit, devices = (0 if pairs else session.limits.rooms_per_user), session.devices
     if not limit or devices is None:
         return
     rooms = devices.rooms()

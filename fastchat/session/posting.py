@@ -9,6 +9,7 @@ from fastchat.messages import Code, Command, WireError
 from fastchat.permissions import Action
 from fastchat.session.attending import come_back
 from fastchat.session.conversation import Conversation
+from fastchat.session.gathering import gather
 from fastchat.session.interface import Limits, State
 from fastchat.session.moderating import delete as delete_any
 from fastchat.session.moderating import may_delete_others
@@ -28,6 +29,15 @@ ACTIONS = {
 
 def send(session: Conversation, command: Command, wall_ms: int) -> None:
     """Says something."""
+    if command["room"][0] == "@":
+        session.membership(command["room"])
+        gather(session, command, command["room"], wall_ms, partial(post_message, session, command, wall_ms))
+    else:
+        post_message(session, command, wall_ms)
+
+
+def post_message(session: Conversation, command: Command, wall_ms: int) -> None:
+    """Says something in a room in which everybody is who has to be."""
     _post(session, command, wall_ms, MESSAGE, _content(command, session.limits))
     if session.hub.away:
         come_back(session)

@@ -1,6 +1,6 @@
 """Commands that ask: rooms, history, search, ping. Pure: no sockets, clock or await."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,18 +9,47 @@ import orjson
 from fastchat.messages import Code, Command, WireError
 from fastchat.rooms import Room
 from fastchat.session.conversation import Conversation
-from fastchat.store import Page
+from fastchat.session.directing import other_of, own_directs
+from fastchat.store import Direct, Page
 
 ROOMS_MAX = 500
 
 
 def rooms(session: Conversation, command: Command, wall_ms: int) -> None:
     """Which rooms are in use, and how much there is to read in one's own."""
-    own = set(session.rooms)
-    known = [room for room in session.hub.rooms.values() if session.may_see(room, wall_ms)]
-    largest = sorted(known, key=lambda room: (-len(room.members), room.name))
-    entries = [_room_entry(session, room, room.name in own) for room in largest[:ROOMS_MAX]]
-    session.reply(command, "rooms", rooms=entries, count=len(largest))
+
+    def answer(directs: Sequence[Direct]) -> None:
+        own = set(session.rooms)
+        known = [
+            room
+            for room in session.hub.rooms.values()
+            if room.name[0] != "@" and session.may_see(room, wall_ms)
+        ]
+        largest = sorted(known, key=lambda room: (-len(room.members), room.name))
+        session.reply(
+            command,
+            "rooms",
+            rooms=[_room_entry(session, room, room.name in own) for room in largest[:ROOMS_MAX]],
+            count=len(largest),
+            directs=[_direct_entry(session, each, each.room in own) for each in directs[:ROOMS_MAX]],
+        )
+
+    session.ask(command, partial(own_directs, session), answer)
+
+
+def _direct_entry(session: Conversation, direct: Direct, joined: bool) -> dict[str, Any]:
+    room = session.hub.rooms.get(direct.room)
+    head = direct.head if room is None else room.head
+    cursor = max(direct.cursor, room.presence.cursor(session.user) if room is not None else 0)
+    entry: dict[str, Any] = {
+        "room": direct.room,
+        "user": other_of(session, direct.room),
+        "head": head,
+        "joined": joined,
+        "cursor": cursor,
+        "unread": head - cursor,
+    }
+    return {**entry, "blocked": True} if direct.blocked else entry
 
 
 def _room_entry(session: Conversation, room: Room, joined: bool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from fastchat.permissions import Action, Rules
 from fastchat.rate import take
 from fastchat.rate import wait_s as rate_wait_s
 from fastchat.rooms import Hub
-from fastchat.session import attending, entering, moderating, posting, reading
+from fastchat.session import attending, directing, entering, moderating, posting, reading, signing
 from fastchat.session.authorizing import ASKED_ABOUT, ask_first
 from fastchat.session.conversation import Conversation
 from fastchat.session.interface import Limits, Peer, State
@@ -54,13 +54,20 @@ COMMAND_TABLE: dict[str, tuple[tuple[State, ...], bool, Action | None, Handler]]
             Action.UNMUTE,
         )
     },
+    "direct": (ONCE_WELCOME, True, None, directing.direct),
+    "block": (ONCE_WELCOME, True, None, directing.block),
+    "unblock": (ONCE_WELCOME, True, None, directing.unblock),
+    "register": (ANY_TIME, True, None, signing.register),
+    "password": (ONCE_WELCOME, True, None, signing.password),
+    "refresh": (ONCE_WELCOME, True, None, signing.refresh),
+    "sign_out": (ONCE_WELCOME, True, None, signing.sign_out),
     "ping": (ANY_TIME, False, None, reading.ping),
 }
 
 # Looked up for every command, which takes an enumeration's class its time.
 CLOSED, OWNER = State.CLOSED, Role.OWNER
 
-BESIDE_STORING = ("send", "edit", "delete", "react", "typing", "ping")
+BESIDE_STORING = ("send", "direct", "edit", "delete", "react", "typing", "ping")
 """Commands that need not wait until the store has answered for what the connection sent before."""
 
 

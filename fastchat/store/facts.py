@@ -27,6 +27,11 @@ def fold(name: str) -> str:
     return name.casefold()
 
 
+def blocking(part: str) -> str:
+    """The fact that somebody (see ``pairs.part_of``) has blocked the other one of a room of two."""
+    return f"blocked {fold(part)}"
+
+
 def facts_of(draft: Draft) -> Facts:
     """What changes with the event, by name; None takes a fact away. Empty where nothing does."""
     if draft.kind is not Kind.MODERATED:

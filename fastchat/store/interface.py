@@ -105,6 +105,8 @@ class Direct:
     head: int
     cursor: int
     """How far this user has read it."""
+    blocked: bool = False
+    """Whether this user has blocked the other one."""
 
 
 class RoomLog(Protocol):
@@ -187,7 +189,7 @@ class Directory(Protocol):
         """Entries and their numbers, the newest first, those with numbers below ``before`` (0: all)."""
 
     def directs(self, user: str, done: Callable[[Sequence[Direct] | WireError], None]) -> None:
-        """The user's own rooms of two that have events, the newest first."""
+        """The user's own rooms of two that have events or where it blocks the other one, the newest first."""
 
 
 class Store(Directory, Protocol):

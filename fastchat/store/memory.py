@@ -9,7 +9,7 @@ import orjson
 from fastchat._ring import Event, Ring
 from fastchat.messages import WireError
 from fastchat.store.directory import MemoryDirectory
-from fastchat.store.facts import apply, audit_of, facts_of
+from fastchat.store.facts import apply, audit_of, blocking, facts_of
 from fastchat.store.found import cut_page, parse_query
 from fastchat.store.interface import (
     BLOCK_EVENTS,
@@ -228,8 +228,11 @@ class MemoryStore(MemoryDirectory):
     def directs(self, user: str, done: Callable[[Sequence[Direct] | WireError], None]) -> None:
         """Answers at once."""
         logs = [log for room in self._pairs.get(user, ()) if (log := self._logs.get(room)) is not None]
-        logs = sorted((log for log in logs if log.head), key=lambda log: log.at_ms, reverse=True)
-        done([Direct(log.room, log.head, log.marks.get(user, 0)) for log in logs])
+        fact = blocking(user)
+        logs = sorted(
+            (log for log in logs if log.head or fact in log.facts), key=lambda log: log.at_ms, reverse=True
+        )
+        done([Direct(log.room, log.head, log.marks.get(user, 0), fact in log.facts) for log in logs])
 
     def mark(self, marks: Mapping[tuple[str, str], int]) -> None:
         """Remembered as long as the room is."""

@@ -102,16 +102,10 @@ VALUES: list[Any] = [
 
 def make_command(kind: str) -> Document:
     """A command that is right, with its required fields only."""
-    values = {
-        "room": "lobby",
-        "text": "hi",
-        "seq": 1,
-        "reaction": "+1",
-        "query": "hi",
-        "user": "bob",
-        "away": True,
-    }
-    values |= {"role": "reader", "access": "public", "topic": "tea", "interval_s": 0}
+    values: dict[str, Any] = {"room": "lobby", "text": "hi", "seq": 1, "reaction": "+1", "query": "hi"}
+    values |= {"user": "bob", "role": "reader", "access": "public", "topic": "tea", "interval_s": 0}
+    values |= {"password": "secret", "old": "secret", "new": "another", "token": "x.y.z", "to": "bob"}
+    values |= {"away": True}
     return {"type": kind, **{field: values[field] for field in COMMANDS[kind].required}}
 
 
@@ -230,7 +224,7 @@ async def open_client(
 
 
 # What has to do with accounts and with what people may do has tests of its own.
-OF_PEOPLE = {"token_expiring"}
+OF_PEOPLE = {"token_expiring", "password_changed", "refreshed", "signed_out", "blocked", "unblocked"}
 CODES_OF_PEOPLE = {Code.NO_SUCH_USER, Code.MUTED, Code.BANNED, Code.REFUSED}
 
 

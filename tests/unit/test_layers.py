@@ -33,7 +33,10 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
         ("moderation", "presence", "replay"),
         "its rules, who is in it and what is told of them, what its ring has forgotten",
     ),
-    (("population", "permissions", "roster"), "who is online; who may do what in a room; names in order"),
+    (
+        ("guest_rooms", "population", "permissions", "roster"),
+        "who is online, and which rooms go with a guest; who may do what in a room; names in order",
+    ),
     (
         ("store", "auth.interface", "hooks.interface"),
         "where a room's events are kept; who proves a name; what an operator's functions are asked",

@@ -27,10 +27,11 @@ from fastchat.messages import (
 
 NO_ROOM = [
     "", "Lobby", "lobby ", " lobby", "lobby\n", "-lobby", ".lobby", "_lobby", "lob/by", "lobby#",
-    "l\u00f6bby", "@alice,bob", "r" * 65, "l\u0660", "lo\0bby", None, True, 1, 1.5,
+    "l\u00f6bby", "@alice", "@a,b,c", "@,bob", "r" * 65, "l\u0660", "lo\0bby", None, True, 1, 1.5,
     ["lobby"], {"room": "lobby"},
 ]  # fmt: skip
-ROOM = ["l", "0", "lobby", "a.b_c-d", "r" * 64, "1-"]
+ROOM = ["l", "0", "lobby", "a.b_c-d", "r" * 64, "1-", "@alice,bob", "@Alice,~\u00e4"]
+NEW_ROOM = ROOM[:-2]
 NO_NAME: list[Any] = [
     "", "a" * 33,
     None, False, 7, ["a"], {},
@@ -96,6 +97,11 @@ FOR_S = [1, 315_360_000]
 NO_EPOCHS: list[Any] = [None, [], {"Lobby": "e"}, {"lobby": ""}, {"lobby": 1}, {"lobby": "e" * 65}]
 EPOCHS: list[Any] = [{}, {"lobby": "e"}, {"a": "e" * 64, "b": "f"}]
 
+SECRET = ["x", "x" * 1024, "pass word", "\0"]
+NO_SECRET: list[Any] = ["", "x" * 1025, 1, None, []]
+TOKEN = ["x", "x" * 9000]
+NO_TOKEN: list[Any] = ["", 1, None, []]
+
 VALID: dict[str, dict[str, Any]] = {
     "hello": {},
     "join": {"room": "lobby"},
@@ -123,6 +129,13 @@ VALID: dict[str, dict[str, Any]] = {
     "rooms": {},
     "history": {"room": "lobby"},
     "typing": {"room": "lobby"},
+    "direct": {"to": "alice", "text": "hi"},
+    "block": {"user": "alice"},
+    "unblock": {"user": "alice"},
+    "register": {"user": "alice", "password": "x"},
+    "password": {"old": "x", "new": "y"},
+    "refresh": {"token": "x"},
+    "sign_out": {},
     "ping": {},
 }
 
@@ -136,8 +149,19 @@ FORMS: list[tuple[str, str, list[Any], list[Any]]] = [
     ("send", "id", ID, NO_ID),
     ("send", "text", TEXT, NO_TEXT),
     ("send", "data", OBJECT, NO_OBJECT),
-    ("hello", "password", ["x", "x" * 1024, "pass word", "\0"], ["", "x" * 1025, 1, None, []]),
-    ("hello", "token", ["x", "x" * 9000], ["", 1, None, []]),
+    ("hello", "password", SECRET, NO_SECRET),
+    ("hello", "token", TOKEN, NO_TOKEN),
+    ("direct", "to", NAME, NO_NAME),
+    ("direct", "text", TEXT, NO_TEXT),
+    ("direct", "id", ID, NO_ID),
+    ("direct", "data", OBJECT, NO_OBJECT),
+    ("block", "user", NAME, NO_NAME),
+    ("unblock", "user", NAME, NO_NAME),
+    ("register", "user", NAME, NO_NAME),
+    ("register", "password", SECRET, NO_SECRET),
+    ("password", "old", SECRET, NO_SECRET),
+    ("password", "new", SECRET, NO_SECRET),
+    ("refresh", "token", TOKEN, NO_TOKEN),
     ("hello", "resume", RESUME, NO_RESUME),
     ("hello", "epochs", EPOCHS, NO_EPOCHS),
     ("edit", "room", ROOM, NO_ROOM),
@@ -171,7 +195,7 @@ FORMS: list[tuple[str, str, list[Any], list[Any]]] = [
     ("history", "after", SEQ, NO_SEQ),
     ("history", "limit", LIMIT, NO_LIMIT),
     ("typing", "room", ROOM, NO_ROOM),
-    ("create", "room", ROOM, NO_ROOM),
+    ("create", "room", NEW_ROOM, [*NO_ROOM, *ROOM[-2:]]),
     ("create", "access", ACCESS, NO_ACCESS),
     ("create", "topic", TOPIC, NO_TOPIC),
     ("topic", "room", ROOM, NO_ROOM),

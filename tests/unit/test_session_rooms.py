@@ -185,6 +185,7 @@ def test_rooms_come_largest_first(party: Party) -> None:
             {"room": "small", "members": 1, "head": 0, "joined": True, "cursor": 0, "unread": 0},
         ],
         "count": 3,
+        "directs": [],
     }
 
 

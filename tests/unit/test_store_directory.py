@@ -261,8 +261,11 @@ def test_many_who_ask_at_once_get_their_own(people: People, pairs: list[OpenRoom
     assert [len(found) for found in answers] == [2, 2, 1, 1, 0, 0] * 20
 
 
-def test_a_room_with_facts_alone_has_no_events(room: OpenRoom, people: People) -> None:
+def test_a_room_without_events_is_told_of_to_who_has_blocked_the_other(
+    room: OpenRoom, people: People
+) -> None:
     pair = other_room(room, "@alice,bob")
     pair.set_facts({"blocked alice": True})
-    assert people.directs("alice") == people.directs("bob") == []
+    assert people.directs("alice") == [Direct("@alice,bob", 0, 0, blocked=True)]
+    assert people.directs("bob") == []
     assert pair.facts() == {"blocked alice": True}

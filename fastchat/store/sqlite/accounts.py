@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from fastchat.store.directory import taken
+from fastchat.store.facts import blocking
 from fastchat.store.interface import Account, Direct
 from fastchat.store.pairs import users_of
 from fastchat.store.sqlite.schema import Statement
@@ -23,15 +24,17 @@ _PAGE = f"""
 _KEEP = f"REPLACE INTO accounts ({_COLUMNS}) VALUES ({', '.join('?' for _ in fields(Account))})"
 _REMOVE = "DELETE FROM accounts WHERE key = ?"
 
-# When the newest event came in says which room is the newest.
+# When the newest event came in says which room is the newest. By user, with the fact by which it blocks.
 _DIRECTS = f"""
     SELECT json_group_array(json((
-        SELECT json_group_array(json_array(name, head, seq)) FROM (
-            SELECT rooms.name AS name, rooms.head AS head, coalesce(marks.seq, 0) AS seq
+        SELECT json_group_array(json_array(name, head, seq, blocked)) FROM (
+            SELECT rooms.name AS name, rooms.head AS head, coalesce(marks.seq, 0) AS seq,
+                facts.name IS NOT NULL AS blocked
             FROM directs CROSS JOIN rooms ON rooms.id = directs.room_id
-            CROSS JOIN events ON events.key = rooms.id << 40 | rooms.head
+            LEFT JOIN events ON events.key = rooms.id << 40 | rooms.head
             LEFT JOIN marks ON marks.user = directs.user AND marks.room_id = rooms.id
-            WHERE directs.user = asked.value
+            LEFT JOIN facts ON facts.room_id = rooms.id AND facts.name = asked.value ->> 1
+            WHERE directs.user = asked.value ->> 0 AND (events.key IS NOT NULL OR facts.name IS NOT NULL)
             ORDER BY events.at_ms DESC, rooms.id DESC LIMIT {DIRECTS_MAX}
         )
     ))) FROM json_each(?) AS asked
@@ -114,8 +117,12 @@ def _check_free(connection: sqlite3.Connection, account: Account, own_key: str =
 
 def read_directs(connection: sqlite3.Connection, users: Sequence[str]) -> list[Sequence[Direct]]:
     """Each user's rooms of two that have events, the newest first."""
-    (found,) = connection.execute(_DIRECTS, (orjson.dumps(users).decode(),)).fetchone()
-    answers = [[Direct(*row) for row in rows] for rows in orjson.loads(found)]
+    asked = [(user, blocking(user)) for user in users]
+    (found,) = connection.execute(_DIRECTS, (orjson.dumps(asked).decode(),)).fetchone()
+    answers = [
+        [Direct(room, head, cursor, bool(blocked)) for room, head, cursor, blocked in rows]
+        for rows in orjson.loads(found)
+    ]
     # SQLite's JSON ends a string at a zero character: nobody is to get another's.
     return [
         [direct for direct in directs if user in users_of(direct.room)]
