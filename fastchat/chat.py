@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fastchat._fanout import Writer
@@ -120,6 +120,8 @@ class Chat:
     clock: Callable[[], float]
     wall_ms: Callable[[], int]
     call_later: CallLater
+    offered_tokens: dict[Member, str] = field(default_factory=dict, init=False)
+    """What came with the handshakes of those who have not said hello yet."""
 
     def __post_init__(self) -> None:
         # Sessions know the hub alone.

@@ -60,6 +60,10 @@ class Connection:
         self._stream = stream
         self._chat.census.add(self, stream.peer_address, self._chat.clock())
 
+    def on_token(self, token: str) -> None:
+        """Keeps a token for the hello that is to follow."""
+        self._chat.offered_tokens[self] = token
+
     def _speak(self, dialect: Dialect, profile: Profile) -> None:
         """Decides what is spoken here, which opens the session."""
         self._dialect = dialect
@@ -123,6 +127,7 @@ class Connection:
         self.session.close()
         self.writer.close()
         self._chat.census.discard(self, self._stream.peer_address)
+        self._chat.offered_tokens.pop(self, None)
 
     # Peer: called by the session
 
@@ -135,6 +140,10 @@ class Connection:
     def address(self) -> str:
         """Where the client comes from."""
         return self._stream.peer_address
+
+    def take_token(self) -> str | None:
+        """The token that came with the handshake; it is forgotten with this."""
+        return self._chat.offered_tokens.pop(self, None)
 
     def reply(self, reply: Reply) -> None:
         """Sends a reply to this client, before any later event."""

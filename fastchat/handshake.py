@@ -13,6 +13,7 @@ import httptools
 
 HEAD_LIMIT_BYTES = 32768
 SUBPROTOCOL = "fastchat.v1"
+TOKEN_PREFIX = "fastchat.token."
 
 _KEY_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # section 1.3
 
@@ -66,6 +67,8 @@ class Upgrade:
 
     key: str
     subprotocol: str | None
+    token: str | None = None
+    """Who the client says it is, to be proved."""
 
 
 class _HeadCollector:
@@ -137,8 +140,21 @@ def check_upgrade(request: Request, path: str, allowed_origins: frozenset[str] =
     origin = request.only("origin")
     if allowed_origins and origin is not None and normalize_origin(origin) not in allowed_origins:
         raise HandshakeError(403, "this origin is not allowed")
-    offered = SUBPROTOCOL in request.tokens("sec-websocket-protocol")
-    return Upgrade(key, SUBPROTOCOL if offered else None)
+    offered = request.tokens("sec-websocket-protocol")
+    return Upgrade(key, SUBPROTOCOL if SUBPROTOCOL in offered else None, _find_token(request, offered))
+
+
+def _find_token(request: Request, offered: Sequence[str]) -> str | None:
+    """The token in `Authorization` (RFC 6750), or among the subprotocols: a browser can set no other header.
+
+    Other schemes are a proxy's business. Raises HandshakeError for two tokens.
+    """
+    scheme, _, token = (request.only("authorization") or "").partition(" ")
+    tokens = [token.strip()] if scheme.lower() == "bearer" else []
+    tokens += [each.removeprefix(TOKEN_PREFIX) for each in offered if each.startswith(TOKEN_PREFIX)]
+    if len(tokens) > 1:
+        raise HandshakeError(400, "there is more than one token")
+    return tokens[0] if tokens else None
 
 
 def encode_accept(upgrade: Upgrade) -> bytes:

@@ -199,14 +199,20 @@ class WebSocketClient(Client):
 
     @classmethod
     async def open(
-        cls, address: str, *, origin: str | None = None, headers: dict[str, str] | None = None
+        cls,
+        address: str,
+        *,
+        origin: str | None = None,
+        headers: dict[str, str] | None = None,
+        subprotocols: tuple[str, ...] = ("fastchat.v1",),
+        path: str = "/ws",
     ) -> Self:
         """Connects to HOST:PORT; says nothing yet. Raises websockets.InvalidStatus when it is refused."""
         return cls(
             await connect(
-                f"ws://{address}/ws",
+                f"ws://{address}{path}",
                 additional_headers={**(headers or {}), **({} if origin is None else {"Origin": origin})},
-                subprotocols=[Subprotocol("fastchat.v1")],
+                subprotocols=[Subprotocol(each) for each in subprotocols],
                 open_timeout=TIMEOUT_S,
                 close_timeout=TIMEOUT_S,
                 ping_interval=None,

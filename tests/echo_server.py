@@ -24,6 +24,9 @@ class EchoHandler:
     def on_open(self, stream: Stream) -> None:
         self.stream = stream
 
+    def on_token(self, token: str) -> None:
+        """Everybody is welcome."""
+
     def on_message(self, payload: bytes, text: bool) -> None:
         self.stream.transport.write(encode_frame(TEXT if text else BINARY, payload))
 

@@ -270,6 +270,9 @@ class RecordingHandler:
         self.stream = stream
         self._record("open")
 
+    def on_token(self, token: str) -> None:
+        self._record("token", token)
+
     def on_message(self, payload: bytes, text: bool) -> None:
         assert type(payload) is bytes
         self._record("message", payload, text)

@@ -138,6 +138,11 @@ class Program(asyncio.BaseProtocol):
         self.writer.write(self._profile.encode(encode_sent(room, stored, event_id, ref)))
 
     address = "192.0.2.1"
+    token: str | None = None
+
+    def take_token(self) -> str | None:
+        token, self.token = self.token, None
+        return token
 
     def end(self, code: int, reason: str) -> None:
         """What a connection does when the server ends it."""

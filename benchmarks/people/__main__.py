@@ -7,12 +7,16 @@ import platform
 import sys
 from collections.abc import Callable
 
-from benchmarks.people import hooks, joins
+from benchmarks.people import hooks, joins, logins
 from benchmarks.people.measure import Measured
 from benchmarks.processes import LOAD_CORE, SERVER_CORE, prepare_driver
 from benchmarks.report import save_results
 
-MEASURES: dict[str, Callable[[bool], Measured]] = {"joins": joins.measure, "hooks": hooks.measure}
+MEASURES: dict[str, Callable[[bool], Measured]] = {
+    "joins": joins.measure,
+    "hooks": hooks.measure,
+    "logins": logins.measure,
+}
 """By name, what is called with whether a quick look is enough."""
 
 

@@ -14,6 +14,9 @@ class Handler(typing.Protocol):
     def on_open(self, stream: "Stream") -> None:
         """The connection is there, and may be written to. Called once, before anything else."""
 
+    def on_token(self, token: str) -> None:
+        """WebSocket only: the handshake had a token. Called at most once, right after `on_open`."""
+
     def on_message(self, payload: bytes, text: bool) -> None:
         """One WebSocket message, or one line without its newline (`text` is True, but it may be no UTF-8)."""
 

@@ -223,6 +223,8 @@ class WebSocketProtocol(StreamProtocol):
         self.transport.write(encode_accept(upgrade))
         self._listener.keep_alive.add(self)
         handler.on_open(self)
+        if upgrade.token is not None:
+            handler.on_token(upgrade.token)
 
     def _refuse(self, response: bytes) -> None:
         self._pending = b""

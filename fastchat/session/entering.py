@@ -49,12 +49,15 @@ def come_in(
 
 
 def _credentials(session: Conversation, command: Command) -> Credentials:
-    name, password = command.get("user"), command.get("password")
+    name, password, token = command.get("user"), command.get("password"), command.get("token")
+    offered = session.peer.take_token()
+    if token is None and password is None:
+        token = offered
     if name is not None:
         name = normalize_name(name)
     elif password is not None:
         raise WireError(Code.BAD_FIELD, "password needs the user whose it is", field="password")
-    return Credentials(name, password, command.get("token"), session.peer.address)
+    return Credentials(name, password, token, session.peer.address)
 
 
 def _proves(credentials: Credentials) -> bool:

@@ -39,6 +39,9 @@ class Peer(Protocol):
     def address(self) -> str:
         """Where the client comes from."""
 
+    def take_token(self) -> str | None:
+        """The token that came with the handshake; None if there was none, and from the second time on."""
+
     def reply(self, reply: Reply) -> None:
         """Sends a reply or an event to this client alone."""
 

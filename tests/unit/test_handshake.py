@@ -168,3 +168,61 @@ def test_no_one_is_trusted_unasked() -> None:
 def test_a_wrong_network_is_named() -> None:
     with pytest.raises(ValueError, match="example"):
         parse_networks(["10.0.0.0/8", "example"])
+
+
+# Tokens
+
+BEARER = "authorization: Bearer a.b.c"
+
+
+def with_lines(lines: list[str]) -> bytes:
+    return head(extra=[(name, value.lstrip()) for name, _, value in (line.partition(":") for line in lines)])
+
+
+def token_of(lines: list[str]) -> str | None:
+    return check_upgrade(parse_request(with_lines(lines)), "/ws").token
+
+
+@pytest.mark.parametrize(
+    ("lines", "token"),
+    [
+        ([], None),
+        (["authorization: Bearer a.b.c"], "a.b.c"),
+        (["Authorization: bearer  a.b.c "], "a.b.c"),
+        (["authorization: Basic YTpi"], None),
+        (["authorization: Bearer"], ""),
+        (["authorization:"], None),
+        (["sec-websocket-protocol: fastchat.v1, fastchat.token.a.b-_c"], "a.b-_c"),
+        (["sec-websocket-protocol: fastchat.token.a", "sec-websocket-protocol: fastchat.v1"], "a"),
+        (["sec-websocket-protocol: fastchat.token."], ""),
+        (["sec-websocket-protocol: fastchat.v1, token.a"], None),
+    ],
+)
+def test_a_token_comes_in_a_header(lines: list[str], token: str | None) -> None:
+    assert token_of(lines) == token
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [BEARER, BEARER],
+        [BEARER, "sec-websocket-protocol: fastchat.token.d"],
+        ["sec-websocket-protocol: fastchat.token.a, fastchat.token.b"],
+    ],
+)
+def test_one_token_is_enough(lines: list[str]) -> None:
+    with pytest.raises(HandshakeError) as caught:
+        token_of(lines)
+    assert caught.value.status == 400
+    assert b"a.b.c" not in caught.value.response
+
+
+def test_a_token_is_no_subprotocol_of_ours() -> None:
+    upgrade = check_upgrade(parse_request(with_lines(["sec-websocket-protocol: fastchat.token.a"])), "/ws")
+    assert upgrade.subprotocol is None
+    assert b"fastchat.token" not in encode_accept(upgrade)
+
+
+def test_a_token_in_the_address_is_none() -> None:
+    request = parse_request(head().replace(b"/ws", b"/ws?token=a.b.c&access_token=a.b.c"))
+    assert check_upgrade(request, "/ws").token is None
