@@ -442,3 +442,40 @@ def test_samples_differ() -> None:
     seen = {name for _ in range(200) for name in lobby.presence.sample(10)}
     assert len(seen) > 250
     assert seen <= {*names}
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names that had to be compared with others."""
+    names: list[str] = []
+
+    def order(name: str) -> str:
+        names.append(name)
+        return name.casefold()
+
+    monkeypatch.setattr("fastchat.roster.order", order)
+    return names
+
+
+def test_a_page_of_a_large_room_does_not_sort_it_again(looked_at: list[str]) -> None:
+    lobby, names = members_of(5000)
+    lobby.page(None, 10)
+    assert len(looked_at) >= 5000
+    looked_at.clear()
+    assert lobby.page(names[2500], 100) == names[2501:2601]
+    lobby.presence.sample(5)
+    lobby.enter("late")
+    lobby.exit("late")
+    assert 0 < len(looked_at) < 100
+
+
+def test_names_are_not_kept_in_order_for_nobody(looked_at: list[str]) -> None:
+    lobby, names = members_of(500)
+    lobby.page(None, 10)
+    for i in range(600):
+        lobby.enter(f"late-{i}")
+        lobby.exit(f"late-{i}")
+    looked_at.clear()
+    lobby.enter("later")
+    assert looked_at == []
+    assert lobby.page(None, 2) == names[:2]
