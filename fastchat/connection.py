@@ -266,7 +266,7 @@ class LineConnection(Connection):
         self._undecided = False
         if first_line.startswith(b"{"):
             return
-        person = TextDialect(self._chat.lobby, self._say, self._quit)
+        person = TextDialect(self._chat.lobby, self._say, self._quit, lambda: self.session.cursors())
         self.writer.close()
         self._speak(person, self._chat.profiles.text)
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastchat.dialects import TextDialect, encode_event
+from fastchat.dialects.text import COMMANDS as WORDS
 from fastchat.messages import COMMANDS, WireError, encode_typing
 from fastchat.messages import encode_event as encode_json
 from fastchat.session import Limits
@@ -34,20 +35,15 @@ characters = st.sampled_from(
 any_text = st.text(characters, max_size=12)
 words = st.sampled_from(
     [
-        "/nick ",
-        "/join ",
-        "/leave ",
-        "/who ",
-        "/history ",
-        "/search ",
-        "/whois ",
-        "/away ",
-        "/back",
+        *(f"{word} " for word in WORDS if word not in ("/users", "/adduser", "/audit")),
         "/x",
         "//",
         "/help",
+        "/help room",
         "",
-        "/rooms",
+        "/msg bob ",
+        "/login bob ",
+        "/ban bob 5m ",
     ]
 )
 

@@ -35,7 +35,7 @@ def bob(party: Party, root: Program) -> Person:
     [
         ({"type": "topic", "topic": "tea"}, "says what this room is about: tea"),
         ({"type": "slow", "interval_s": 5}, "has set the time between two messages to 5 s"),
-        ({"type": "mute", "user": "bob", "for_s": 5, "reason": "spam"}, "has muted bob (spam)"),
+        ({"type": "mute", "user": "bob", "for_s": 5, "reason": "spam"}, "has muted bob for 5s (spam)"),
         ({"type": "unmute", "user": "bob"}, "lets bob talk again"),
         ({"type": "ban", "user": "eve"}, "has banned eve"),
         ({"type": "unban", "user": "eve"}, "lets eve in again"),
