@@ -33,7 +33,8 @@ def server(alice: Visitor) -> ScriptedServer:
 def test_first_join_has_no_cursor_and_asks_for_history(alice: Visitor, server: ScriptedServer) -> None:
     server.send(type="history", room="lobby", messages=[], more=False)
     server.wait_for("history")
-    assert [command["type"] for command in server.commands] == ["hello", "join", "history"]
+    server.wait_for("members")
+    assert [command["type"] for command in server.commands] == ["hello", "join", "history", "members"]
     assert server.commands[1] == {"type": "join", "room": "lobby", "ref": "join"}
 
 

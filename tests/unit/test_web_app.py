@@ -71,7 +71,8 @@ async def test_page() -> None:
 
 async def test_page_is_small_and_stands_alone() -> None:
     page = (await request("GET", "/")).body.decode()
-    assert len(page.splitlines()) < 200
+    assert len(page.splitlines()) < 350
+    assert len(page.encode()) < 1 << 15
     assert not re.search(
         r"<link[^>]*href=\"(?!data:)|\bsrc=|@import|https?://(?!www\.w3\.org/2000/svg)", page
     )
