@@ -11,6 +11,7 @@ class Visitor:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.name = page.get_by_label("Your name")
+        self.password = page.get_by_label("Password")
         self.problem = page.get_by_role("alert")
         self.draft = page.get_by_role("textbox", name="Message")
         self.log = page.get_by_role("log", name="Messages")
