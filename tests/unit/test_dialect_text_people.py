@@ -206,6 +206,14 @@ def test_direct_messages_say_who_wrote_and_do_not_move_the_person() -> None:
         parse("/msg alice", speaker)
 
 
+def test_conversations_are_listed_with_the_rooms() -> None:
+    speaker = welcomed()
+    pair = {"room": "@alice,bob", "user": "alice", "head": 5, "joined": False, "cursor": 3, "unread": 2}
+    listed = speaker.encode({"type": "rooms", "rooms": [], "count": 0, "directs": [pair]})
+    assert listed == b"* with alice alone: 5 messages, 2 new; /msg alice\n"
+    assert parse("/msg alice", speaker) == [{"type": "history", "room": "@alice,bob", "limit": 20}]
+
+
 def test_who_types_has_read_what_others_wrote() -> None:
     cursors = {"lobby": 7, "@alice,bob": 2}
     speaker = TextDialect("lobby", lambda data: None, lambda: None, lambda: cursors)

@@ -77,13 +77,17 @@ def _show_members(place: Place, reply: Reply) -> Lines:
 
 
 def _show_rooms(place: Place, reply: Reply) -> Lines:
-    return [
+    lines = [
         f"* {room['room']}: {room['members']} here, {room['head']} messages"
         + (f", {room['access']}" if room.get("access", "public") != "public" else "")
         + (f", about: {room['topic']}" if room.get("topic") else "")
         + (" (you too)" if room["joined"] else "")
         for room in reply["rooms"]
     ]
+    for pair in reply.get("directs", ()):
+        other = place.meet(pair["room"])
+        lines.append(f"* with {other} alone: {pair['head']} messages, {pair['unread']} new; /msg {other}")
+    return lines
 
 
 def _show_whois(place: Place, reply: Reply) -> Lines:
