@@ -20,13 +20,14 @@ PACED_MAX = 1000
 class Moderation:
     """The rules of one room that has any, and those that it is about to have."""
 
-    __slots__ = ("_ahead", "_pending", "_said_at", "rules")
+    __slots__ = ("_ahead", "_forget_at", "_pending", "_said_at", "rules")
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self._ahead: Rules | None = None  # as they will be when everything that is on its way is stored
         self._pending: list[Draft] = []
         self._said_at: dict[str, int] = {}  # of slow mode, by folded name
+        self._forget_at = PACED_MAX
 
     @property
     def is_needless(self) -> bool:
@@ -56,8 +57,10 @@ class Moderation:
                 "wait and send it again",
                 retry_after_ms=left_ms,
             )
-        if len(self._said_at) >= PACED_MAX:
+        if len(self._said_at) >= self._forget_at:
             self._said_at = {name: at for name, at in self._said_at.items() if at + wait_ms > now_ms}
+            # Looked through rarely, so that it costs little where many talk within one interval.
+            self._forget_at = max(PACED_MAX, 2 * len(self._said_at))
         self._said_at[who] = now_ms
 
     # How it changes

@@ -132,6 +132,12 @@ class TestSlowMode:
         room.pace(ALICE, NOW)
         assert self.wait_ms(room, NOW - 3_600_000) == 0
 
+    def test_those_who_have_to_wait_are_remembered_however_many(self) -> None:
+        room = moderation(slow_mode_s=10)
+        for number in range(3 * PACED_MAX):
+            room.pace(User(f"user-{number}"), NOW + number)
+        assert self.wait_ms(room, NOW + 9_000, User("user-0")) == 1_000
+
     def test_those_who_need_not_wait_are_forgotten(self) -> None:
         room = moderation(slow_mode_s=10)
         for number in range(PACED_MAX):
