@@ -19,9 +19,13 @@ from pathlib import Path
 
 from tests.crash.history import CLIENTS, FINAL_LOG, Document, Entry, read
 
-LOGGED = ("message", "edited", "deleted", "reacted")
-KIND_OF = {"send": "message", "edit": "edited", "delete": "deleted", "react": "reacted"}
-CONTENT = ("of", "text", "data", "reaction", "remove")
+LOGGED = ("message", "edited", "deleted", "reacted", "moderated")
+ACTS = ("topic", "mute", "unmute")
+KIND_OF = {
+    "send": "message", "edit": "edited", "delete": "deleted", "react": "reacted",
+    **dict.fromkeys(ACTS, "moderated"),
+}  # fmt: skip
+CONTENT = ("of", "text", "data", "reaction", "remove", "action", "topic", "user")
 SHOWN_MAX = 20
 
 
@@ -222,7 +226,11 @@ class Witness:
             self.records[room] = Record(self.name, room, start)
         elif joined["head"] < record.next - 1:
             self.blame(Kind.LOST, f"{place}: head is {joined['head']}, {record.next - 1} was seen before")
-        if joined["cursor"] > self._marks[room]:
+        mark = self._marks[room]
+        # Who has read everything up to an own event has read that, too.
+        while (event := self.log.at(room, mark + 1)) is not None and event["from"] == self._user:
+            mark += 1
+        if joined["cursor"] > mark:
             self.blame(Kind.CURSOR, f"{place}: {joined['cursor']}, acked was {self._marks[room]}")
 
     def _take_event(self, event: Document, connection: int) -> None:
@@ -333,6 +341,8 @@ def current_state(events: Mapping[int, Document]) -> dict[int, Document]:
     for seq, event in sorted(events.items()):
         if event["type"] == "message":
             messages[seq] = dict(event)
+        elif event["type"] == "moderated":
+            continue
         elif (message := messages.get(event["of"])) is None or "deleted" in message:
             messages[seq] = {"impossible": event}
         elif event["type"] == "edited":
@@ -360,8 +370,10 @@ def check_origins(log: Log, said: Mapping[Key, Document], verdict: Verdict) -> N
                 verdict.blame(Kind.PHANTOM, "log", f"{room} {seq} was said by nobody: {event}")
                 continue
             due = {name: command[name] for name in CONTENT if name in command}
-            if command["type"] != "send":
+            if "seq" in command:
                 due["of"] = command["seq"]
+            if command["type"] in ACTS:
+                due["action"] = command["type"]
             content = {name: event[name] for name in CONTENT if name in event}
             if event["type"] != KIND_OF[command["type"]] or content != due:
                 verdict.blame(Kind.BODY, "log", f"{room} {seq} is {event}, said was {command}")

@@ -18,15 +18,17 @@ from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
 
+import argon2
 import orjson
 import uvloop
 
-from fastchat.store import Draft, Facts, Kind
+from fastchat.store import Account, Draft, Facts, Kind
 from fastchat.store.facts import apply, facts_of
-from fastchat.store.sqlite.schema import SEQ_BITS
+from fastchat.store.sqlite.accounts import add_account
+from fastchat.store.sqlite.schema import SEQ_BITS, connect
 from tests.crash import checker
 from tests.crash.history import FINAL_LOG
-from tests.crash.workload import Archivist, Client, Director, Sender, World, cast, wait_for
+from tests.crash.workload import KEEPER, PASSWORD, Archivist, Client, Director, Sender, World, cast, wait_for
 from tests.server_process import ServerProcess
 
 SHORTEST_LIFE_S = 0.05
@@ -38,7 +40,12 @@ END_TIMEOUT_S = 120.0
 # may otherwise be given the very port that it knocks at, and is connected to itself.
 PORTS = range(20_000, 32_000)
 
-SETTINGS = ("limits.messages_per_s=0", "limits.connections_per_address=0", "rooms.history_page=1000")
+SETTINGS = (
+    "limits.messages_per_s=0",
+    "limits.messages_per_s_per_user=0",
+    "limits.connections_per_address=0",
+    "rooms.history_page=1000",
+)
 
 # A few events fit the tiny ring, so whoever was away for a moment is served from the store.
 CONFIG = """
@@ -144,7 +151,9 @@ async def run(directory: Path, kills: int, seed: int, longest_life_s: float = LO
     world = World(directory, Random(seed))
     outcome = Outcome()
     started = time.monotonic()
-    async with Victim(directory, world.random) as victim:
+    server = Victim(directory, world.random)
+    await asyncio.to_thread(appoint, server.database)
+    async with server as victim:
         world.addresses = {"frames": victim.http, "lines": victim.line}
         async with asyncio.TaskGroup() as group:
             clients = cast(world)
@@ -171,6 +180,14 @@ async def run(directory: Path, kills: int, seed: int, longest_life_s: float = LO
     outcome.tracebacks = victim.tracebacks
     outcome.database = await asyncio.to_thread(examine, victim.database)
     return outcome
+
+
+def appoint(database: Path) -> None:
+    """Gives the rooms their keeper."""
+    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    keeper = Account(KEEPER, KEEPER, password=hasher.hash(PASSWORD), operator=True)
+    with closing(connect(database, "full")) as connection:
+        add_account(connection, keeper)
 
 
 async def live(world: World, seconds: float) -> None:

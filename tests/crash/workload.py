@@ -16,7 +16,8 @@ from tests.crash.connections import TRANSPORTS, LinesConnection
 from tests.crash.history import History
 
 ROOMS = ("busy", "tiny", "calm")
-LOGGED = frozenset({"message", "edited", "deleted", "reacted"})
+LOGGED = frozenset({"message", "edited", "deleted", "reacted", "moderated"})
+KEEPER, PASSWORD = "keeper", "a keeper of rooms that are killed"
 THE_END = "the end"
 COMEBACK_S = 0.02  # between two attempts to connect to a server that isn't there
 SMALL_BUFFER_BYTES = 8192
@@ -270,6 +271,26 @@ class Sender(Client):
         return document
 
 
+class Keeper(Sender):
+    """Has an account, and looks after the rooms."""
+
+    def greeting(self) -> list[Document]:
+        """With a password."""
+        hello, *joins = super().greeting()
+        return [hello | {"password": PASSWORD}, *joins]
+
+    def invent(self) -> Document:
+        """An act."""
+        room = self.random.choice(list(self.after))
+        if self.random.random() < 0.5:
+            return {"type": "topic", "room": room, "topic": f"topic {self.random.random()}"}
+        return {
+            "type": self.random.choice(["mute", "unmute"]),
+            "room": room,
+            "user": f"absent-{self.random.randrange(9)}",
+        }
+
+
 class Visitor(Client):
     """Goes away in the middle of what it is being sent, acks what it has read, and comes back."""
 
@@ -370,6 +391,9 @@ def cast(world: World) -> list[Client]:
         sender.outstanding = outstanding
         sender.fickleness = 3 if outstanding == 1 else 1
         clients.append(sender)
+    keeper = Keeper(world, KEEPER, "lines", ROOMS)
+    keeper.outstanding = 3
+    clients.append(keeper)
     for transport in TRANSPORTS:
         clients += [
             Client(world, f"reader-{transport}", transport, ROOMS, after=0),
