@@ -13,3 +13,41 @@ cdef class Suspended:
     cdef readonly object coroutine
     cdef readonly object context
     cdef readonly object waits_for
+
+cdef class Counters:
+    cdef public int64_t calls
+    cdef public int64_t refused
+    cdef public int64_t edited
+    cdef public int64_t failed
+    cdef public int64_t overdue
+    cdef public int64_t skipped
+
+cdef class Question:
+    cdef public object chain
+    cdef public object function
+    cdef public tuple args
+    cdef public object result
+    cdef public object error
+    cdef public object on_answer
+    cdef public double deadline
+    cdef public Py_ssize_t index
+    cdef public bint given_up
+
+cdef class Entry:
+    cdef readonly object session
+    cdef readonly dict command
+    cdef readonly object draft
+    cdef readonly object store
+    cdef public object message
+    cdef public object answer
+    cdef public object after
+    cdef public bint answered
+    cdef public bint first
+
+cdef class Quick:
+    cdef tuple functions
+    cdef tuple counters
+    cdef object stepper
+    cdef object loop
+
+cpdef step(coroutine, loop, task)

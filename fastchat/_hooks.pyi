@@ -1,8 +1,9 @@
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
 from typing import Any
 
+from fastchat._events import Draft
 from fastchat.people import User
 
 class Message:
@@ -33,3 +34,47 @@ class Suspended:
 def step(
     coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]
 ) -> Any: ...
+
+class Counters:
+    calls: int
+    refused: int
+    edited: int
+    failed: int
+    overdue: int
+    skipped: int
+
+class Question:
+    chain: Any
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    result: Any
+    error: BaseException | None
+    on_answer: Callable[[Any], None]
+    deadline: float
+    index: int
+    given_up: bool
+    def __init__(self, chain: Any) -> None: ...
+
+class Entry:
+    session: Any
+    command: dict[str, Any]
+    draft: Draft
+    store: Any
+    message: Message | None
+    answer: Any
+    after: Any
+    answered: bool
+    first: bool
+    def __init__(
+        self, session: Any, command: dict[str, Any], draft: Draft, store: Any, message: Message | None
+    ) -> None: ...
+
+class Quick:
+    def __init__(
+        self,
+        functions: Sequence[Callable[..., Any]],
+        counters: Sequence[Counters],
+        stepper: Any,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None: ...
+    def ask(self, subject: Any) -> tuple[int, Any, BaseException | None] | None: ...

@@ -57,7 +57,7 @@ cdef class Suspended:
         self.waits_for = waits_for
 
 
-def step(coroutine, loop, task):
+cpdef step(coroutine, loop, task):
     """Runs a new coroutine until it ends or has to wait, as if it were ``task``: returns its value, or Suspended.
 
     Libraries look for the task that is running, to set time limits. What the coroutine does to context variables
@@ -86,3 +86,70 @@ def step(coroutine, loop, task):
     value = <object>result
     Py_XDECREF(result)
     return value if outcome == PYGEN_RETURN else Suspended(coroutine, context, value)
+
+
+@cython.final
+cdef class Counters:
+    """What became of one hook's calls since the start; for metrics to read.
+
+    ``failed``: raised something else than Refuse, or returned what makes no sense. ``overdue``: did not end within
+    their time. ``skipped``: were not made, because too many earlier ones had not come back.
+    """
+
+    def __repr__(self):
+        return (
+            f"Counters(calls={self.calls}, refused={self.refused}, edited={self.edited}, failed={self.failed}, "
+            f"overdue={self.overdue}, skipped={self.skipped})"
+        )
+
+
+@cython.freelist(256)
+@cython.final
+cdef class Question:
+    """Something that a hook has yet to answer. ``on_answer`` is called once, in a later turn of the loop."""
+
+    def __init__(self, chain):
+        self.chain = chain
+
+
+@cython.freelist(256)
+cdef class Entry:
+    """An event that waits for hooks, or for one before it; see ``session/screening.py``."""
+
+    def __init__(self, session, dict command, draft, store, message):
+        self.session = session
+        self.command = command
+        self.draft = draft
+        self.store = store
+        self.message = message
+        self.first = True
+
+
+@cython.final
+cdef class Quick:
+    """Asks hooks that are coroutine functions, as long as each answers None at once, which most do.
+
+    ``stepper`` has the task in whose name they begin: ``task``, None where ``renew()`` has to make one.
+    """
+
+    def __init__(self, functions, counters, stepper, loop):
+        self.functions = tuple(functions)
+        self.counters = tuple(counters)
+        self.stepper = stepper
+        self.loop = loop
+
+    def ask(self, subject):
+        """None when all have agreed; else the first other one's index, and what it returned or raised."""
+        cdef Py_ssize_t i
+        task = self.stepper.task
+        if task is None:
+            task = self.stepper.renew()
+        for i in range(len(self.functions)):
+            (<Counters?>self.counters[i]).calls += 1
+            try:
+                value = step(self.functions[i](subject), self.loop, task)
+            except Exception as error:
+                return i, None, error
+            if value is not None:
+                return i, value, None
+        return None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from fastchat import log
+from fastchat._hooks import Quick, Suspended
 from fastchat.auth.names import normalize_name
 from fastchat.hooks.interface import Counters, Message, Question, Refuse, Rules, clean_reason
 from fastchat.hooks.loading import Installed
@@ -97,6 +99,11 @@ class Chain:
         self.hooks = hooks
         self._stepper = stepper
         self._clock = clock
+        quick = list(itertools.takewhile(lambda hook: hook.asynchronous, hooks))
+        self._quickly = len(quick)
+        self._quick = Quick(
+            [hook.function for hook in quick], [hook.counters for hook in quick], stepper, stepper.loop
+        )
 
     first_counts = False
     """Whether the first hook that returns something decides."""
@@ -126,14 +133,43 @@ class Chain:
         """The answer, a WireError, or a Question."""
         return self._go_on(args, 0, None)
 
-    def _go_on(self, args: tuple[Any, ...], index: int, question: Question | None) -> Any:
-        """Asks the hooks from ``index`` on. Where one needs time the Question is returned, or a new one."""
+    def ask_one(self, subject: Any) -> Any:
+        """As ``ask``, about one thing that is its own answer if all agree; what is usual is quick."""
+        odd = self._quick.ask(subject)
+        if odd is None:
+            return (
+                subject if self._quickly == len(self.hooks) else self._go_on((subject,), self._quickly, None)
+            )
+        index, value, error = odd
+        return self._go_on((subject,), index, None, (value, error))
+
+    def _go_on(
+        self,
+        args: tuple[Any, ...],
+        index: int,
+        question: Question | None,
+        began: tuple[Any, BaseException | None] | None = None,
+    ) -> Any:
+        """Asks the hooks from ``index`` on. Where one needs time the Question is returned, or a new one.
+
+        ``began`` is what the first of them has returned or raised, if it was called already.
+        """
         hooks = self.hooks
         while index < len(hooks):
             hook = hooks[index]
-            hook.counters.calls += 1
+            if began is None:
+                hook.counters.calls += 1
             try:
-                if not hook.asynchronous:
+                if began is not None:
+                    (value, error), began = began, None
+                    if error is not None:
+                        raise error
+                    if type(value) is Suspended:
+                        value = self._stepper.hand_over(value)
+                        question = self._prepare(question, args, index)
+                        self._wait_for(hook, value, question)
+                        return question
+                elif not hook.asynchronous:
                     question = self._prepare(question, args, index)
                     assert hook.pool is not None
                     question.function = hook.function
@@ -188,6 +224,9 @@ class Chain:
 
     def on_done(self, question: Question) -> None:
         """A hook has answered, or raised."""
+        if question.result is None and question.error is None and question.index + 1 == len(self.hooks):
+            question.on_answer(self.conclude(question.args))
+            return
         hook = self.hooks[question.index]
         args, error = question.args, question.error
         if error is None and question.result is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from fastchat._hooks import Counters as Counters
 from fastchat._hooks import Message as Message
+from fastchat._hooks import Question as Question
 from fastchat.messages import WireError
 from fastchat.people import User
 
@@ -42,39 +43,6 @@ class Rules:
 
     timeout_s: float = 1.0
     refuses: bool = True
-
-
-@dataclass(slots=True)
-class Counters:
-    """What became of one hook's calls since the start; for metrics to read."""
-
-    calls: int = 0
-    refused: int = 0
-    edited: int = 0
-    failed: int = 0
-    """Raised something else than Refuse, or returned what makes no sense."""
-    overdue: int = 0
-    """Did not end within their time."""
-    skipped: int = 0
-    """Were not made, because too many earlier ones had not come back."""
-
-
-class Question:
-    """Something that a hook has yet to answer. ``on_answer`` is called once, in a later turn of the loop."""
-
-    __slots__ = ("args", "chain", "deadline", "error", "function", "given_up", "index", "on_answer", "result")
-
-    on_answer: Callable[[Any], None]
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    deadline: float
-
-    def __init__(self, chain: Any) -> None:
-        self.chain = chain
-        self.index = 0
-        self.given_up = False
-        self.result: Any = None
-        self.error: BaseException | None = None
 
 
 class Hooks(Protocol):

@@ -56,7 +56,7 @@ class Runner:
         self.messages = bool(self._messages.hooks)
         self.actions = bool(self._actions.hooks)
         self.credentials = bool(self._credentials.hooks)
-        self.ask_message = self._messages.ask
+        self.ask_message = self._messages.ask_one
         self.ask_action = self._actions.ask
 
     def _of(self, kind: Kind) -> list[Hook]:
@@ -72,7 +72,6 @@ class Runner:
                     hook.name,
                     self._threads,
                     rules.timeout_s,
-                    lambda question: question.chain.on_done(question),
                     clock=time.monotonic,
                     call_soon=self._loop.call_soon,
                     call_later=self._loop.call_later,

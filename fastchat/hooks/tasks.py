@@ -9,6 +9,7 @@ carrier takes it over, in the context that it began in, and the next one gets a 
 from __future__ import annotations
 
 import asyncio
+import functools
 import types
 from collections.abc import Callable, Generator
 from typing import Any
@@ -89,28 +90,42 @@ class Stepper:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._spare: Carrier | None = None
+        self.task: asyncio.Task[None] | None = None
+        """The spare carrier's."""
         self._carriers: set[Carrier] = set()
         self._closed = False
 
     def step(self, coroutine: Any) -> Any:
         """The coroutine's value; or the Carrier that calls ``on_done`` later, where it has to wait."""
-        carrier = self._spare
-        if carrier is None or carrier.task.done():
-            carrier = self._spare = Carrier(self)
-            self._carriers.add(carrier)
-            carrier.task.add_done_callback(lambda _: self._carriers.discard(carrier))
-        value = step(coroutine, self.loop, carrier.task)
-        if type(value) is not Suspended:
-            return value
-        self._spare = None
-        carrier.carry(value)
+        value = step(coroutine, self.loop, self.renew() if self.task is None else self.task)
+        return self.hand_over(value) if type(value) is Suspended else value
+
+    def renew(self) -> asyncio.Task[None]:
+        """Makes a carrier, in the name of which the next coroutine begins."""
+        carrier = self._spare = Carrier(self)
+        self.task = carrier.task
+        self._carriers.add(carrier)
+        carrier.task.add_done_callback(functools.partial(self._on_end, carrier))
+        return carrier.task
+
+    def hand_over(self, load: Suspended) -> Carrier:
+        """Has the carrier in whose name it began carry it on."""
+        carrier, self._spare, self.task = self._spare, None, None
+        assert carrier is not None
+        carrier.carry(load)
         return carrier
+
+    def _on_end(self, carrier: Carrier, task: asyncio.Task[None]) -> None:
+        self._carriers.discard(carrier)
+        if self._spare is carrier:
+            self._spare = self.task = None
 
     def take_back(self, carrier: Carrier) -> bool:
         """Whether the carrier is to wait for another load."""
         if self._spare is not None or self._closed or carrier.given_up or carrier.task.cancelling():
             return False
         self._spare = carrier
+        self.task = carrier.task
         return True
 
     async def close(self, timeout_s: float) -> int:

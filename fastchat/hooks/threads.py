@@ -47,8 +47,8 @@ class Worker:
 class Pool:
     """Calls one hook in threads. Everything but ``_work`` happens in the loop's thread.
 
-    ``on_done(question)`` is called when ``result`` or ``error`` is there. ``deliver`` schedules a callback
-    from any thread.
+    A question's ``chain.on_done`` is called when ``result`` or ``error`` is there. ``deliver`` schedules a
+    callback from any thread.
     """
 
     def __init__(
@@ -56,7 +56,6 @@ class Pool:
         name: str,
         most: int,
         limit_s: float,
-        on_done: Callable[[Question], None],
         *,
         clock: Callable[[], float],
         call_soon: Callable[[Callable[[], None]], Any],
@@ -68,7 +67,6 @@ class Pool:
         self.limit_s = limit_s
         self.stuck = 0
         self.workers: list[Worker] = []
-        self._on_done = on_done
         self._clock = clock
         self._call_soon = call_soon
         self._call_later = call_later
@@ -161,7 +159,7 @@ class Pool:
             if question.given_up:
                 self.stuck -= 1
             else:
-                self._on_done(question)
+                question.chain.on_done(question)
 
     def _look(self) -> None:
         """Gives up what is overdue, and sees to it that what waits is not held up by what hangs."""

@@ -7,6 +7,7 @@ import orjson
 
 from fastchat.messages import Code, Command, WireError
 from fastchat.permissions import Action
+from fastchat.rooms import Membership
 from fastchat.session.attending import come_back
 from fastchat.session.conversation import Conversation
 from fastchat.session.gathering import gather
@@ -67,21 +68,26 @@ def react(session: Conversation, command: Command, wall_ms: int) -> None:
 
 def _post(session: Conversation, command: Command, wall_ms: int, kind: Kind, fields: dict[str, Any]) -> None:
     """Has an event stored, if hooks agree; it is answered when the store has answered."""
+    membership = session.membership(command["room"])
     draft = Draft(kind, session.user, wall_ms, fields, command.get("id"), command.get("seq"))
     if session.hub.hooks is None:
-        _store(session, command, draft)
+        session.begin_storing()
+        _store(session, command, draft, membership)
     else:
-        session.membership(command["room"])  # nobody else may have hooks look at anything
-        screen(session, command, draft, _store)
+        screen(session, command, draft, membership, _store)
 
 
-def _store(session: Conversation, command: Command, draft: Draft) -> None:
-    membership = session.membership(command["room"])
+def _store(session: Conversation, command: Command, draft: Draft, membership: Membership) -> None:
     if (rules := membership.room.rules) is not None:
         # Checked when it came, but hooks and the store may have taken their time since.
-        rules.check(session.person, ACTIONS[draft.kind], draft.at_ms)
-        if draft.kind is MESSAGE:
-            rules.pace(session.person, draft.at_ms)
+        try:
+            rules.check(session.person, ACTIONS[draft.kind], draft.at_ms)
+            if draft.kind is MESSAGE:
+                rules.pace(session.person, draft.at_ms)
+        except WireError as error:
+            session.refuse(error, command.get("ref"))
+            session.end_storing()
+            return
     hidden_from = None if session.peer.echo else membership.subscription
 
     def on_stored(stored: Stored | WireError) -> None:
@@ -91,13 +97,15 @@ def _store(session: Conversation, command: Command, draft: Draft) -> None:
             session.peer.reply_sent(command["room"], stored, draft.id, command.get("ref"))
         session.end_storing()
 
-    session.begin_storing()
     membership.room.post(draft, hidden_from, on_stored)
 
 
 def _content(command: Command, limits: Limits) -> dict[str, Any]:
     """The text, and the data if there is any. Raises WireError where one is too large."""
     text, data = command["text"], command.get("data")
+    # A character is at most four bytes: most texts need no encoding to be known short enough.
+    if data is None and len(text) * 4 <= limits.text_bytes:
+        return {"text": text}
     check_content(limits, text, data)
     return {"text": text} if data is None else {"text": text, "data": data}
 
@@ -105,7 +113,6 @@ def _content(command: Command, limits: Limits) -> dict[str, Any]:
 def check_content(limits: Limits, text: str, data: dict[str, Any] | None) -> None:
     """Raises WireError where a text or data are too large."""
     limit = limits.text_bytes
-    # A character is at most four bytes: most texts need no encoding to be known short enough.
     if limit and len(text) * 4 > limit and len(text.encode()) > limit:
         raise WireError(
             Code.TOO_LARGE, f"text is {len(text.encode())} bytes long; {limit} are allowed", field="text"

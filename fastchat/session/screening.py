@@ -7,41 +7,37 @@ Messages that wait count as events that are not stored yet, which bounds them (s
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from fastchat._hooks import Entry
 from fastchat.hooks.interface import Hooks, Message, Question
 from fastchat.messages import Command, WireError
+from fastchat.rooms import Membership
 from fastchat.session.conversation import Conversation
 from fastchat.session.interface import State
 from fastchat.store import Draft, Kind
 
-Store = Callable[[Conversation, Command, Draft], None]
-"""Has an event stored and answers the command. Raises WireError."""
+Store = Callable[[Conversation, Command, Draft, Membership], None]
+"""Has an event stored and answers the command; ``begin_storing`` comes before it."""
 
 WORDED = (Kind.MESSAGE, Kind.EDITED)
 """Events that say something in words, which ``on_message`` is asked about."""
 
+READY = State.READY
 
-class Waiting:
-    """An event that waits for hooks, or for one before it."""
 
-    __slots__ = ("answer", "answered", "command", "draft", "message", "session", "store")
+class Waiting(Entry):
+    """An event that waits for hooks, or for one of the same session before it.
 
-    def __init__(self, session: Conversation, command: Command, draft: Draft, store: Store) -> None:
-        self.session = session
-        self.command = command
-        self.draft = draft
-        self.store = store
-        self.message: Message | None = None
-        self.answer: Message | WireError | None = None
-        self.answered = False
+    ``Hooks.waiting`` has each session's last one; ``after`` is the next one. Whose turn it is is ``first``.
+    """
+
+    __slots__ = ()
 
     def on_permission(self, answer: WireError | None) -> None:
         """The user may do it, or not; now it depends on what is said."""
         hooks, draft = self.session.hub.hooks, self.draft
-        assert hooks is not None
         if answer is not None or not hooks.messages or draft.kind not in WORDED:
             self.on_answer(answer)
             return
@@ -53,37 +49,39 @@ class Waiting:
             self.on_answer(looked)
 
     def on_answer(self, answer: Message | WireError | None) -> None:
-        """The hooks have looked at it: it is stored with those before it that they have looked at, too."""
+        """The hooks have looked at it: it is stored, and those behind it that they have looked at, too."""
         self.answer = answer
         self.answered = True
-        session = self.session
-        waiting = _waiting(session)
-        queue = waiting[session]
-        while queue and queue[0].answered:
-            first = queue.popleft()
-            if not queue:
-                del waiting[session]
-            first.finish()
+        if not self.first:
+            return
+        session, entry = self.session, self
+        while entry.answered:
+            if entry.after is None:
+                del session.hub.hooks.waiting[session]
+                entry.finish()
+                return
+            entry.finish()
+            entry = entry.after
+            entry.first = True
 
     def finish(self) -> None:
         """Stores or refuses it."""
         answer, session, draft = self.answer, self.session, self.draft
+        # Nobody is there any more to be told that it was stored, or that it may not be.
+        if session.state is not READY:
+            session.end_storing()
+            return
         try:
             if isinstance(answer, WireError):
                 raise answer
-            # Nobody is there any more to be told that it was stored, or that it may not be.
-            if session.state is State.READY:
-                self.store(session, self.command, draft if answer is self.message else changed(draft, answer))
+            membership = session.membership(self.command["room"])
         except WireError as error:
             session.refuse(error, self.command.get("ref"))
-        finally:
             session.end_storing()
-
-
-def _waiting(session: Conversation) -> dict[Any, deque[Waiting]]:
-    hooks = session.hub.hooks
-    assert hooks is not None
-    return hooks.waiting
+            return
+        self.store(
+            session, self.command, draft if answer is self.message else changed(draft, answer), membership
+        )
 
 
 def changed(draft: Draft, message: Message | None) -> Draft:
@@ -96,7 +94,9 @@ def changed(draft: Draft, message: Message | None) -> Draft:
     return Draft(draft.kind, draft.author, draft.at_ms, fields, draft.id, draft.of)
 
 
-def screen(session: Conversation, command: Command, draft: Draft, store: Store) -> None:
+def screen(
+    session: Conversation, command: Command, draft: Draft, membership: Membership, store: Store
+) -> None:
     """Has hooks look at the event, and stores it when they agree. Raises WireError."""
     hooks = session.hub.hooks
     assert hooks is not None
@@ -104,22 +104,23 @@ def screen(session: Conversation, command: Command, draft: Draft, store: Store) 
     answer: Any = None
     if hooks.actions:
         answer = hooks.ask_action(session.person, command["type"], command["room"])
-    if type(answer) is Question:
-        entry = Waiting(session, command, draft, store)
-        answer.on_answer = entry.on_permission
-        _wait(hooks, entry)
-        return
+        if type(answer) is Question:
+            entry = Waiting(session, command, draft, store, None)
+            answer.on_answer = entry.on_permission
+            _wait(hooks, entry)
+            return
     if answer is None and hooks.messages and draft.kind in WORDED:
         message = look_of(session, command["room"], draft)
         answer = hooks.ask_message(message)
-    if type(answer) is not Question and not (hooks.waiting and session in hooks.waiting):
+    waits = type(answer) is Question
+    if not waits and (not hooks.waiting or session not in hooks.waiting):
         if isinstance(answer, WireError):
             raise answer
-        store(session, command, draft if answer is message else changed(draft, answer))
+        session.begin_storing()
+        store(session, command, draft if answer is message else changed(draft, answer), membership)
         return
-    entry = Waiting(session, command, draft, store)
-    entry.message = message
-    if type(answer) is Question:
+    entry = Waiting(session, command, draft, store, message)
+    if waits:
         answer.on_answer = entry.on_answer
     else:
         entry.answer, entry.answered = answer, True
@@ -127,8 +128,13 @@ def screen(session: Conversation, command: Command, draft: Draft, store: Store) 
 
 
 def _wait(hooks: Hooks, entry: Waiting) -> None:
-    entry.session.begin_storing()
-    hooks.waiting.setdefault(entry.session, deque()).append(entry)
+    session, waiting = entry.session, hooks.waiting
+    session.begin_storing()
+    before = waiting.get(session)
+    if before is not None:
+        before.after = entry
+        entry.first = False
+    waiting[session] = entry
 
 
 def look_of(session: Conversation, room: str, draft: Draft) -> Message:

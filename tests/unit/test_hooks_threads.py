@@ -28,7 +28,6 @@ class Desk:
             "test",
             most,
             limit_s,
-            self.on_done,
             clock=self.loop.time,
             call_soon=self.loop.call_soon,
             call_later=self.loop.call_later,
