@@ -1,5 +1,7 @@
 from libc.stdint cimport int64_t
 
+cdef class Entry
+
 cdef class Message:
     cdef readonly object user
     cdef readonly str room
@@ -29,20 +31,30 @@ cdef class Question:
     cdef public object result
     cdef public object error
     cdef public object on_answer
+    cdef public Entry entry
     cdef public double deadline
     cdef public Py_ssize_t index
     cdef public bint given_up
+    cdef public bint last
+
+    cpdef reply(self, answer)
 
 cdef class Entry:
+    cdef dict waiting
     cdef readonly object session
     cdef readonly dict command
     cdef readonly object draft
+    cdef readonly object membership
     cdef readonly object store
+    cdef object finish_otherwise
     cdef public object message
     cdef public object answer
-    cdef public object after
+    cdef public Entry after
     cdef public bint answered
     cdef public bint first
+
+    cpdef on_answer(self, answer)
+    cdef finish(self)
 
 cdef class Quick:
     cdef tuple functions

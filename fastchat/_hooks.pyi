@@ -1,4 +1,5 @@
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
 from typing import Any
@@ -50,24 +51,40 @@ class Question:
     result: Any
     error: BaseException | None
     on_answer: Callable[[Any], None]
+    entry: Entry | None
+    last: bool
     deadline: float
     index: int
     given_up: bool
     def __init__(self, chain: Any) -> None: ...
+    def reply(self, answer: Any) -> None: ...
 
 class Entry:
     session: Any
     command: dict[str, Any]
     draft: Draft
+    membership: Any
     store: Any
     message: Message | None
     answer: Any
-    after: Any
+    after: Entry | None
     answered: bool
     first: bool
     def __init__(
-        self, session: Any, command: dict[str, Any], draft: Draft, store: Any, message: Message | None
+        self,
+        waiting: dict[Any, Entry],
+        session: Any,
+        command: dict[str, Any],
+        draft: Draft,
+        membership: Any,
+        store: Any,
+        finish_otherwise: Callable[[Entry], None],
+        message: Message | None,
     ) -> None: ...
+    def on_answer(self, answer: Any) -> None: ...
+
+def work_off(pool: Any, worker: Any, waiting: deque[Question], done: deque[Question]) -> None: ...
+def take_done(done: deque[Question], on_return: Callable[[], None]) -> None: ...
 
 class Quick:
     def __init__(

@@ -106,23 +106,97 @@ cdef class Counters:
 @cython.freelist(256)
 @cython.final
 cdef class Question:
-    """Something that a hook has yet to answer. ``on_answer`` is called once, in a later turn of the loop."""
+    """Something that a hook has yet to answer, in a later turn of the loop.
+
+    ``chain`` asks hooks in their order, ``index`` is where it is. ``last`` says that no other one follows, and that
+    its ``args[0]`` is the answer when this one agrees. The answer is for ``entry``, or for ``on_answer``.
+    """
 
     def __init__(self, chain):
         self.chain = chain
 
+    cpdef reply(self, answer):
+        """Tells who has asked."""
+        if self.entry is not None:
+            self.entry.on_answer(answer)
+        else:
+            self.on_answer(answer)
+
 
 @cython.freelist(256)
+@cython.final
 cdef class Entry:
-    """An event that waits for hooks, or for one before it; see ``session/screening.py``."""
+    """An event that waits for hooks, or for one of the same session before it.
 
-    def __init__(self, session, dict command, draft, store, message):
+    ``waiting`` has each session's last one; ``after`` is the next one. Whose turn it is is ``first``. Where the
+    answer is the message as it was, and its author still in the room, it is stored; ``finish_otherwise`` does what
+    else may be.
+    """
+
+    def __init__(self, dict waiting, session, dict command, draft, membership, store, finish_otherwise, message):
+        self.waiting = waiting
         self.session = session
         self.command = command
         self.draft = draft
+        self.membership = membership
         self.store = store
+        self.finish_otherwise = finish_otherwise
         self.message = message
         self.first = True
+
+    cpdef on_answer(self, answer):
+        """The hooks have looked at it: it is stored, and those behind it that they have looked at, too."""
+        cdef Entry entry = self
+        self.answer = answer
+        self.answered = True
+        if not self.first:
+            return
+        while entry.answered:
+            if entry.after is None:
+                del self.waiting[self.session]
+                entry.finish()
+                return
+            entry.finish()
+            entry = entry.after
+            entry.first = True
+
+    cdef finish(self):
+        if self.answer is self.message and self.membership.subscription in self.session.peer.writer.subscriptions:
+            self.store(self.session, self.command, self.draft, self.membership)
+        else:
+            self.finish_otherwise(self)
+
+
+def work_off(pool, worker, waiting, done):
+    """Calls the functions of the questions in ``waiting``, until there is none; has the pool told of the first."""
+    cdef Question question
+    while waiting:
+        try:
+            question = waiting.popleft()
+        except IndexError:  # another thread was quicker
+            return
+        worker.question = question
+        try:
+            question.result = question.function(*question.args)
+        except BaseException as error:  # a hook's exit is no reason for a thread to go
+            question.error = error
+        worker.question = None
+        done.append(question)
+        if not pool.told:
+            pool.tell()
+
+
+def take_done(done, on_return):
+    """Passes on the answers in ``done``; ``on_return()`` follows a call that had been given up."""
+    cdef Question question
+    while done:
+        question = done.popleft()
+        if question.given_up:
+            on_return()
+        elif question.last and question.result is None and question.error is None:
+            question.reply(question.args[0])
+        else:
+            question.chain.on_done(question)
 
 
 @cython.final

@@ -60,7 +60,7 @@ class SlowHooks:
         (asked,) = question.args
         if answer is None and isinstance(asked, Message):
             answer = asked
-        question.on_answer(answer)
+        question.reply(answer)
 
 
 def otherwise(message: Message, text: str, data: dict[str, Any] | None = None) -> Message:

@@ -105,6 +105,9 @@ class Chain:
             [hook.function for hook in quick], [hook.counters for hook in quick], stepper, stepper.loop
         )
 
+    own_answer = False
+    """Whether the first argument is the answer when all agree."""
+
     first_counts = False
     """Whether the first hook that returns something decides."""
 
@@ -135,11 +138,11 @@ class Chain:
 
     def ask_one(self, subject: Any) -> Any:
         """As ``ask``, about one thing that is its own answer if all agree; what is usual is quick."""
-        odd = self._quick.ask(subject)
+        odd = self._quick.ask(subject) if self._quickly else None
         if odd is None:
-            return (
-                subject if self._quickly == len(self.hooks) else self._go_on((subject,), self._quickly, None)
-            )
+            if self._quickly == len(self.hooks):
+                return subject
+            return self._go_on((subject,), self._quickly, None)
         index, value, error = odd
         return self._go_on((subject,), index, None, (value, error))
 
@@ -198,6 +201,7 @@ class Chain:
             question = Question(self)
         question.args = args
         question.index = index
+        question.last = self.own_answer and index + 1 == len(self.hooks)
         return question
 
     def _skip(self, hook: Hook) -> None:
@@ -224,9 +228,6 @@ class Chain:
 
     def on_done(self, question: Question) -> None:
         """A hook has answered, or raised."""
-        if question.result is None and question.error is None and question.index + 1 == len(self.hooks):
-            question.on_answer(self.conclude(question.args))
-            return
         hook = self.hooks[question.index]
         args, error = question.args, question.error
         if error is None and question.result is not None:
@@ -236,24 +237,25 @@ class Chain:
                 error = raised
             else:
                 if self.first_counts:
-                    question.on_answer(self.conclude(args))
+                    question.reply(self.conclude(args))
                     return
             question.result = None
         if error is not None:
             question.error = None
             if (refusal := self._refusal(hook, error)) is not None:
-                question.on_answer(refusal)
+                question.reply(refusal)
                 return
         answer = self._go_on(args, question.index + 1, question)
         if answer is not question:
-            question.on_answer(answer)
+            question.reply(answer)
 
     def on_overdue(self, question: Question) -> None:
         """A hook has not answered in time."""
         hook = self.hooks[question.index]
         # A thread may still write to the question: what is left goes on with another one.
         heir = Question(self)
-        heir.args, heir.index, heir.on_answer = question.args, question.index, question.on_answer
+        heir.args, heir.index, heir.entry = question.args, question.index, question.entry
+        heir.on_answer = question.on_answer
         heir.error = Overdue(f"no answer within {hook.rules.timeout_s:g} s")
         self.on_done(heir)
 
@@ -283,6 +285,8 @@ class Chain:
 
 class MessageChain(Chain):
     """``on_message(message)``: None lets it pass, a text or a dict of ``text`` and ``data`` changes it."""
+
+    own_answer = True
 
     def __init__(
         self, hooks: Sequence[Hook], stepper: Stepper, clock: Callable[[], float], check: Check

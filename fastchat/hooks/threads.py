@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from fastchat._hooks import take_done, work_off
 from fastchat.hooks.interface import Question
 
 STALL_S = 0.02
@@ -75,7 +76,7 @@ class Pool:
         self._deadline = 0.0
         self._waiting: deque[Question] = deque()
         self._done: deque[Question] = deque()
-        self._told = False  # the loop will look at what is done
+        self.told = False  # the loop will look at what is done
         self._looking = False
         self._closed = False
         self._wake = threading.Lock()  # taken by who wakes up; whoever has work to hand out lets go of it
@@ -123,43 +124,29 @@ class Pool:
     # In a thread
 
     def _work(self, worker: Worker) -> None:
-        waiting, done = self._waiting, self._done
         while True:
             self._wake.acquire()
             if self._closed:
                 self._wake.release()  # for the next one
                 return
-            while True:
-                try:
-                    question = waiting.popleft()
-                except IndexError:
-                    break
-                worker.question = question
-                try:
-                    question.result = question.function(*question.args)
-                except BaseException as error:  # a hook's exit is no reason for a thread to go
-                    question.error = error
-                worker.question = None
-                done.append(question)
-                if not self._told:
-                    self._told = True
-                    try:
-                        self._deliver(self._take_done)
-                    except RuntimeError:  # the loop is over
-                        return
-                del question
+            try:
+                work_off(self, worker, self._waiting, self._done)
+            except RuntimeError:  # the loop is over
+                return
+
+    def tell(self) -> None:
+        """Has the loop look at what is done, soon; until then it need not be told again."""
+        self.told = True
+        self._deliver(self._take_done)
 
     # In the loop
 
     def _take_done(self) -> None:
-        self._told = False
-        done = self._done
-        while done:
-            question = done.popleft()
-            if question.given_up:
-                self.stuck -= 1
-            else:
-                question.chain.on_done(question)
+        self.told = False
+        take_done(self._done, self._on_return)
+
+    def _on_return(self) -> None:
+        self.stuck -= 1
 
     def _look(self) -> None:
         """Gives up what is overdue, and sees to it that what waits is not held up by what hangs."""

@@ -8,6 +8,7 @@ Messages that wait count as events that are not stored yet, which bounds them (s
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fastchat._hooks import Entry
@@ -27,61 +28,39 @@ WORDED = (Kind.MESSAGE, Kind.EDITED)
 READY = State.READY
 
 
-class Waiting(Entry):
-    """An event that waits for hooks, or for one of the same session before it.
+def finish(entry: Entry) -> None:
+    """Stores an event that was changed, and refuses what has to be refused."""
+    answer, session, draft = entry.answer, entry.session, entry.draft
+    # Nobody is there any more to be told that it was stored, or that it may not be.
+    if session.state is not READY:
+        session.end_storing()
+        return
+    try:
+        if isinstance(answer, WireError):
+            raise answer
+        membership = session.membership(entry.command["room"])
+    except WireError as error:
+        session.refuse(error, entry.command.get("ref"))
+        session.end_storing()
+        return
+    entry.store(
+        session, entry.command, draft if answer is entry.message else changed(draft, answer), membership
+    )
 
-    ``Hooks.waiting`` has each session's last one; ``after`` is the next one. Whose turn it is is ``first``.
-    """
 
-    __slots__ = ()
-
-    def on_permission(self, answer: WireError | None) -> None:
-        """The user may do it, or not; now it depends on what is said."""
-        hooks, draft = self.session.hub.hooks, self.draft
-        if answer is not None or not hooks.messages or draft.kind not in WORDED:
-            self.on_answer(answer)
-            return
-        self.message = look_of(self.session, self.command["room"], draft)
-        looked = hooks.ask_message(self.message)
-        if isinstance(looked, Question):
-            looked.on_answer = self.on_answer
-        else:
-            self.on_answer(looked)
-
-    def on_answer(self, answer: Message | WireError | None) -> None:
-        """The hooks have looked at it: it is stored, and those behind it that they have looked at, too."""
-        self.answer = answer
-        self.answered = True
-        if not self.first:
-            return
-        session, entry = self.session, self
-        while entry.answered:
-            if entry.after is None:
-                del session.hub.hooks.waiting[session]
-                entry.finish()
-                return
-            entry.finish()
-            entry = entry.after
-            entry.first = True
-
-    def finish(self) -> None:
-        """Stores or refuses it."""
-        answer, session, draft = self.answer, self.session, self.draft
-        # Nobody is there any more to be told that it was stored, or that it may not be.
-        if session.state is not READY:
-            session.end_storing()
-            return
-        try:
-            if isinstance(answer, WireError):
-                raise answer
-            membership = session.membership(self.command["room"])
-        except WireError as error:
-            session.refuse(error, self.command.get("ref"))
-            session.end_storing()
-            return
-        self.store(
-            session, self.command, draft if answer is self.message else changed(draft, answer), membership
-        )
+def on_permission(entry: Entry, answer: WireError | None) -> None:
+    """The user may do it, or not; now it depends on what is said."""
+    session, draft = entry.session, entry.draft
+    hooks = session.hub.hooks
+    if answer is not None or not hooks.messages or draft.kind not in WORDED:
+        entry.on_answer(answer)
+        return
+    entry.message = look_of(session, entry.command["room"], draft)
+    looked = hooks.ask_message(entry.message)
+    if isinstance(looked, Question):
+        looked.entry = entry
+    else:
+        entry.on_answer(looked)
 
 
 def changed(draft: Draft, message: Message | None) -> Draft:
@@ -105,36 +84,44 @@ def screen(
     if hooks.actions:
         answer = hooks.ask_action(session.person, command["type"], command["room"])
         if type(answer) is Question:
-            entry = Waiting(session, command, draft, store, None)
-            answer.on_answer = entry.on_permission
-            _wait(hooks, entry)
+            entry = _wait(hooks, session, command, draft, membership, store, None)
+            answer.on_answer = partial(on_permission, entry)
             return
     if answer is None and hooks.messages and draft.kind in WORDED:
         message = look_of(session, command["room"], draft)
         answer = hooks.ask_message(message)
-    waits = type(answer) is Question
-    if not waits and (not hooks.waiting or session not in hooks.waiting):
-        if isinstance(answer, WireError):
-            raise answer
-        session.begin_storing()
-        store(session, command, draft if answer is message else changed(draft, answer), membership)
-        return
-    entry = Waiting(session, command, draft, store, message)
-    if waits:
-        answer.on_answer = entry.on_answer
-    else:
+        if type(answer) is Question:
+            answer.entry = _wait(hooks, session, command, draft, membership, store, message)
+            return
+    if hooks.waiting and session in hooks.waiting:
+        entry = _wait(hooks, session, command, draft, membership, store, message)
         entry.answer, entry.answered = answer, True
-    _wait(hooks, entry)
+        return
+    if isinstance(answer, WireError):
+        raise answer
+    session.begin_storing()
+    store(session, command, draft if answer is message else changed(draft, answer), membership)
 
 
-def _wait(hooks: Hooks, entry: Waiting) -> None:
-    session, waiting = entry.session, hooks.waiting
+def _wait(
+    hooks: Hooks,
+    session: Conversation,
+    command: Command,
+    draft: Draft,
+    membership: Membership,
+    store: Store,
+    message: Message | None,
+) -> Entry:
+    """Has the event wait behind those of its session that wait already."""
+    waiting = hooks.waiting
+    entry = Entry(waiting, session, command, draft, membership, store, finish, message)
     session.begin_storing()
     before = waiting.get(session)
     if before is not None:
         before.after = entry
         entry.first = False
     waiting[session] = entry
+    return entry
 
 
 def look_of(session: Conversation, room: str, draft: Draft) -> Message:
