@@ -23,6 +23,7 @@ from fastchat.people import Role, User
 from fastchat.permissions import Rules, no_such_room
 from fastchat.population import OnlineSession, Population
 from fastchat.presence import CallLater, Circumstances, Presence
+from fastchat.rate import take, wait_s
 from fastchat.replay import BlockCache, Replay
 from fastchat.store import Direct, Draft, RoomLog, Store, Stored
 from fastchat.store.facts import fold
@@ -50,6 +51,8 @@ class RoomSettings:
     presence_interval_s: float = 1.0
     presence_names: int = 100
     presence_per_s: float = 1000.0
+    messages_per_s: float = 0.0
+    messages_per_s_of: Callable[[str], float | None] = lambda room: None
     lobby: str = "lobby"
     create: Literal["anyone", "accounts", "operators"] = "anyone"
     rules_max: int = 1000
@@ -62,7 +65,18 @@ class Room:
     ``rules`` is None where the room is public and nobody has a role or is banned, which is the usual.
     """
 
-    __slots__ = ("_hub", "awaited", "channel", "log", "members", "name", "presence", "rules")
+    __slots__ = (
+        "_full_at",
+        "_hub",
+        "awaited",
+        "channel",
+        "log",
+        "members",
+        "messages_per_s",
+        "name",
+        "presence",
+        "rules",
+    )
 
     def __init__(self, hub: Hub, log: RoomLog) -> None:
         self._hub = hub
@@ -76,6 +90,9 @@ class Room:
         self.presence = Presence(self.channel, hub.circumstances, announced=not self.name.startswith("@"))
         self.members = self.presence.members
         self.rules: Moderation | None = rules_of(self.name, log.facts)
+        own_rate = hub.settings.messages_per_s_of(self.name)
+        self.messages_per_s = hub.settings.messages_per_s if own_rate is None else own_rate
+        self._full_at = 0.0  # when as many messages may come at once again as in a second
         self.awaited = 0  # answers that will need this room, whether it has members by then or not
 
     @property
@@ -87,6 +104,20 @@ class Room:
     def is_new(self) -> bool:
         """Whether nobody has come and nothing has happened yet."""
         return not self.head and not self.members and self.rules is None
+
+    def pace(self) -> None:
+        """Counts one message towards what the room takes from all together. Raises WireError for too many.
+
+        MUST be called only where ``messages_per_s`` is not 0.
+        """
+        now, rate = self._hub.clock(), self.messages_per_s
+        if (left_s := wait_s(self._full_at, now, rate, max(1, int(rate)))) > 0:
+            raise WireError(
+                Code.RATE_LIMITED,
+                f"room {self.name} takes {rate:g} messages a second from all; wait and send it again",
+                retry_after_ms=int(left_s * 1000) + 1,
+            )
+        self._full_at = take(self._full_at, now, rate)
 
     def post(
         self, draft: Draft, hidden_from: Subscription | None, done: Callable[[Stored | WireError], None]

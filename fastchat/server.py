@@ -177,6 +177,9 @@ class Server:
         rooms = RoomSettings(
             ring_bytes=settings.fanout.ring_bytes,
             ring_bytes_of=self._ring_bytes,
+            messages_per_s=settings.rooms.messages_per_s,
+            messages_per_s_of=self._messages_per_s,
+            guest_rooms=settings.limits.rooms_per_connection,
             replay_bytes=settings.fanout.replay_bytes,
             empty_kept=settings.rooms.empty_kept,
             presence_interval_s=settings.rooms.presence_interval_ms / 1000,
@@ -279,6 +282,10 @@ class Server:
         """
         own = {kind.slow_reader for room in rooms if (kind := self.room_class(room)) and kind.slow_reader}
         return "disconnect" in (own or {self.settings.fanout.slow_reader})
+
+    def _messages_per_s(self, room: str) -> float | None:
+        kind = self.room_class(room)
+        return kind.messages_per_s if kind else None
 
     def _ring_bytes(self, room: str) -> int | None:
         kind = self.room_class(room)

@@ -288,6 +288,12 @@ class RoomClass(Inheriting):
     slow_reader: Literal["lag", "disconnect"] | None = Field(
         default=None, description="What becomes of stuck readers; inherit takes fanout.slow_reader."
     )
+    messages_per_s: float | None = Field(
+        default=None,
+        ge=0,
+        le=1_000_000,
+        description="What each room takes from all together; inherit takes rooms.messages_per_s.",
+    )
 
 
 class Rooms(Section):
@@ -301,6 +307,12 @@ class Rooms(Section):
         ge=0,
         le=10_000_000,
         description="Empty rooms that stay in memory, up to ring_bytes for each; lower it to save memory.",
+    )
+    messages_per_s: float = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="What each room takes from all together; set it where crowds write. 0 is no limit.",
     )
     presence_interval_ms: int = Field(
         default=1000,

@@ -7,7 +7,7 @@ import orjson
 
 from fastchat.messages import Code, Command, WireError
 from fastchat.permissions import Action
-from fastchat.rooms import Membership
+from fastchat.rooms import Membership, Room
 from fastchat.session.attending import come_back
 from fastchat.session.conversation import Conversation
 from fastchat.session.gathering import gather
@@ -78,12 +78,10 @@ def _post(session: Conversation, command: Command, wall_ms: int, kind: Kind, fie
 
 
 def _store(session: Conversation, command: Command, draft: Draft, membership: Membership) -> None:
-    if (rules := membership.room.rules) is not None:
-        # Checked when it came, but hooks and the store may have taken their time since.
+    room = membership.room
+    if room.rules is not None or room.messages_per_s:
         try:
-            rules.check(session.person, ACTIONS[draft.kind], draft.at_ms)
-            if draft.kind is MESSAGE:
-                rules.pace(session.person, draft.at_ms)
+            _admit(session, room, draft)
         except WireError as error:
             session.refuse(error, command.get("ref"))
             session.end_storing()
@@ -97,7 +95,18 @@ def _store(session: Conversation, command: Command, draft: Draft, membership: Me
             session.peer.reply_sent(command["room"], stored, draft.id, command.get("ref"))
         session.end_storing()
 
-    membership.room.post(draft, hidden_from, on_stored)
+    room.post(draft, hidden_from, on_stored)
+
+
+def _admit(session: Conversation, room: Room, draft: Draft) -> None:
+    """Raises WireError where the room's rules or its pace are against the event."""
+    if (rules := room.rules) is not None:
+        # Checked when it came, but hooks and the store may have taken their time since.
+        rules.check(session.person, ACTIONS[draft.kind], draft.at_ms)
+        if draft.kind is MESSAGE:
+            rules.pace(session.person, draft.at_ms)
+    if room.messages_per_s:
+        room.pace()
 
 
 def _content(command: Command, limits: Limits) -> dict[str, Any]:

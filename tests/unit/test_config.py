@@ -11,7 +11,7 @@ from fastchat.config import Address, ConfigError, Settings, load, read
 from fastchat.config.address import ADDRESS
 from fastchat.config.load import FLAGS
 
-KEYS = "pattern, store, ring_bytes, keep_events, keep_age_s, keep_bytes, slow_reader"
+KEYS = "pattern, store, ring_bytes, keep_events, keep_age_s, keep_bytes, slow_reader, messages_per_s"
 
 
 def problems(

@@ -424,3 +424,17 @@ def test_what_is_no_utf8_is_refused_in_words(alice: Program, bob: Person, sent: 
     assert bob.reads() == ["* that was not UTF-8 text, so it was not sent"]
     bob.type("better")
     assert texts(alice) == ["better"]
+
+
+def test_who_is_written_to_goes_on_talking_where_it_was() -> None:
+    party = Party(banner_after_s=0)
+    person = party.person()
+    person.type("/nick alice")
+    person.reads()
+    bob = party.program("bob", "lobby")
+    bob.ask("direct", to="alice", text="psst")
+    assert person.reads()[-1:] == ["[@bob] bob: psst"]
+    person.type("to everyone")
+    assert [one["room"] for one in bob.heard("message") if one["from"] == "alice"] == ["lobby"]
+    person.type("/msg bob to you alone")
+    assert [one["room"] for one in bob.heard("message")] == ["@~alice,~bob"]

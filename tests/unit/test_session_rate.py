@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from fastchat.messages import COMMANDS, Code, WireError
+from fastchat.rooms import RoomSettings
 from fastchat.session import Limits
 from tests.answers import refusal, shortest
 from tests.parties import Party, Program
@@ -104,3 +105,24 @@ def test_a_bad_ref_is_not_echoed_when_it_comes_too_fast(limited: Program) -> Non
     (answer,) = limited.heard()
     assert answer == refusal("rate_limited")
     assert "ref" not in answer
+
+
+# A room's own limit
+
+
+def test_a_room_takes_only_so_much_from_all_together() -> None:
+    rooms = RoomSettings(messages_per_s=2, messages_per_s_of=lambda room: 0 if room == "busy" else None)
+    party = Party(limits=Limits(messages_per_s=0), rooms=rooms)
+    alice, bob = party.program("alice", "lobby", "busy"), party.program("bob", "lobby")
+    assert alice.ask("send", room="lobby", text="1")["type"] == "sent"
+    assert bob.ask("send", room="lobby", text="2")["type"] == "sent"
+    for each in (alice, bob):
+        refused = each.ask("send", room="lobby", text="3")
+        assert refused["code"] == "rate_limited"
+        assert "lobby" in refused["message"]
+        assert refused["retry_after_ms"] == 501
+    for _ in range(20):
+        assert alice.ask("send", room="busy", text="x")["type"] == "sent"
+    party.pass_time(refused["retry_after_ms"] / 1000)
+    assert bob.ask("send", room="lobby", text="3")["type"] == "sent"
+    assert alice.ask("send", room="lobby", text="4")["code"] == "rate_limited"
