@@ -7,7 +7,7 @@ from typing import Protocol
 
 from fastchat._fanout import Writer
 from fastchat._ring import Profile
-from fastchat.auth.interface import Authenticator
+from fastchat.auth.interface import Accounts, Authenticator
 from fastchat.dialects import JsonDialect, encode_event
 from fastchat.presence import CallLater
 from fastchat.rooms import Hub
@@ -111,6 +111,7 @@ class Chat:
 
     hub: Hub
     authenticator: Authenticator
+    accounts: Accounts | None
     profiles: Profiles
     limits: Limits
     census: Census
@@ -126,3 +127,4 @@ class Chat:
     def __post_init__(self) -> None:
         # Sessions know the hub alone.
         self.hub.authenticator = self.authenticator
+        self.hub.accounts = self.accounts

@@ -4,7 +4,6 @@ An error is one line, not a traceback. Exit code 2: wrong settings or usage; 1: 
 """
 
 import importlib.metadata
-import importlib.util
 import os
 import sys
 from collections.abc import Mapping
@@ -14,15 +13,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from fastchat import log
+from fastchat.compiled import find_missing
 from fastchat.config import ConfigError, Loaded, Settings, describe, load, read
 from fastchat.config.duration import parse_duration_s
+from fastchat.control import audit, rooms, users
 from fastchat.errors import StartError
 
 USAGE = 2
 FAILURE = 1
-
-COMPILED = ("_checks", "_events", "_ring", "_hooks", "_fanout", "_websocket")
-HOW_TO_COMPILE = "run 'pip install .' with a C compiler installed, or 'make build'"
 
 ConfigFile = Annotated[
     Path | None,
@@ -42,6 +40,9 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Shows and checks the settings.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
+app.add_typer(users.app, name="user")
+app.add_typer(rooms.app, name="room")
+app.command()(audit.audit)
 
 
 def main() -> None:
@@ -215,9 +216,8 @@ def _check_open(descriptor: int) -> None:
 
 
 def _check_compiled() -> None:
-    for name in COMPILED:
-        if importlib.util.find_spec(f"fastchat.{name}") is None:
-            _fail([f"the compiled module fastchat.{name} is missing; {HOW_TO_COMPILE}"], FAILURE)
+    if (problem := find_missing()) is not None:
+        _fail([problem], FAILURE)
 
 
 def _fail(problems: list[str], status: int) -> NoReturn:

@@ -266,9 +266,14 @@ class LineConnection(Connection):
         self._undecided = False
         if first_line.startswith(b"{"):
             return
-        person = TextDialect(self._chat.lobby, self._say, self._quit, lambda: self.session.cursors())
+        person = TextDialect(self._first_room, self._say, self._quit, lambda: self.session.cursors())
         self.writer.close()
         self._speak(person, self._chat.profiles.text)
+
+    @property
+    def _first_room(self) -> str:
+        """Where a person is who has not said where to go."""
+        return self._chat.lobby
 
     def _say(self, data: bytes) -> None:
         self.writer.write(data)
@@ -281,3 +286,21 @@ class LineConnection(Connection):
         if self._undecided:
             self._decide(start)
         super().on_oversize(limit, start)
+
+
+class ControlConnection(LineConnection):
+    """The operator's: whoever could open the control socket need not say who it is."""
+
+    __slots__ = ()
+
+    def _speak(self, dialect: Dialect, profile: Profile) -> None:
+        super()._speak(dialect, profile)
+        self.session.serve_operator()
+
+    @property
+    def _first_room(self) -> str:
+        """Nowhere: who looks after the server is not there to chat."""
+        return ""
+
+    def _greet(self) -> None:
+        """Whoever finds this socket knows what it is."""

@@ -141,6 +141,7 @@ COMMANDS: Mapping[str, Fields] = {
     "mute": Fields({"room": _ROOM, "user": _NAME}, {"for_s": _FOR_S, "reason": _REASON, "id": _ID}),
     "unmute": Fields({"room": _ROOM, "user": _NAME}, {"id": _ID}),
     "rooms": Fields({}, {}),
+    "room": Fields({"room": _ROOM}, {}),
     "history": Fields({"room": _ROOM}, {"before": _SEQ, "after": _SEQ, "limit": _LIMIT}),
     "typing": Fields({"room": _ROOM}, {}),
     "direct": Fields({"to": _NAME, "text": _TEXT}, {"id": _ID, "data": _OBJECT}),
@@ -150,6 +151,15 @@ COMMANDS: Mapping[str, Fields] = {
     "password": Fields({"old": _SECRET, "new": _SECRET}, {}),
     "refresh": Fields({"token": _TOKEN}, {}),
     "sign_out": Fields({}, {}),
+    # Of operators alone.
+    "user_add": Fields({"user": _NAME}, {"password": _SECRET, "operator": _FLAG}),
+    "user_password": Fields({"user": _NAME, "password": _SECRET}, {}),
+    "user_disable": Fields({"user": _NAME}, {}),
+    "user_enable": Fields({"user": _NAME}, {}),
+    "user_role": Fields({"user": _NAME, "operator": _FLAG}, {}),
+    "users": Fields({}, {"after": _NAME, "limit": _LIMIT}),
+    "room_list": Fields({}, {"after": _ROOM, "limit": _LIMIT}),
+    "audit": Fields({}, {"before": _SEQ, "limit": _LIMIT}),
     "ping": Fields({}, {}),
 }
 

@@ -49,3 +49,9 @@ class User:
         return max(
             (grant.role for grant in self.grants if fnmatchcase(room, grant.pattern)), default=Role.OUTSIDER
         )
+
+
+OPERATOR = User("operator", guest=False, operator=True)
+"""Whoever runs the server, on its control socket. Nobody else can be called so."""
+
+RESERVED_NAMES = frozenset({OPERATOR.name})

@@ -28,6 +28,7 @@ class Action(StrEnum):
     HISTORY = "history"
     SEARCH = "search"
     MEMBERS = "members"
+    ROOM = "room"
     ACK = "ack"
     SEND = "send"
     EDIT = "edit"
@@ -56,6 +57,7 @@ LEAST: Mapping[Action, Role] = {
     Action.HISTORY: Role.READER,
     Action.SEARCH: Role.READER,
     Action.MEMBERS: Role.READER,
+    Action.ROOM: Role.READER,
     Action.ACK: Role.READER,
     Action.SEND: Role.MEMBER,
     Action.EDIT: Role.MEMBER,
@@ -138,6 +140,18 @@ class Rules:
         """What is told of the room to those who may know of it: what is not the usual."""
         told = {"access": "access", "topic": "topic", "slow_mode_s": "interval_s"}
         return {wire: self.facts[name] for name, wire in told.items() if name in self.facts}
+
+    def people(self, now_ms: int) -> dict[str, Any]:
+        """By folded name: ``roles``, who is ``invited``, and until when who is ``banned`` or ``muted``."""
+        told: dict[str, Any] = {"roles": {}, "invited": [], "banned": {}, "muted": {}}
+        places = {"role": "roles", "ban": "banned", "mute": "muted"}
+        for fact, value in self.facts.items():
+            what, _, who = fact.partition(" ")
+            if what == "invited":
+                told["invited"].append(who)
+            elif what in places and (what == "role" or self._lasts(what, who, now_ms)):
+                told[places[what]][who] = value
+        return told
 
     # Who somebody is here
 

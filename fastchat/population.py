@@ -192,6 +192,11 @@ class Population:
             if session is not but:
                 session.end(code, reason)
 
+    def set_operator(self, name: str, operator: bool) -> None:
+        """The user is an operator from now on, or not any more, wherever it is connected."""
+        for session in self.sessions(name):
+            session.person = replace(session.person, operator=operator)
+
     # Tokens that end
 
     def renew(self, session: OnlineSession, person: User) -> None:

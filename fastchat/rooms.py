@@ -14,7 +14,7 @@ from typing import Literal
 
 from fastchat._fanout import Channel, Fanout, Subscription, Writer
 from fastchat._ring import Event
-from fastchat.auth.interface import Authenticator
+from fastchat.auth.interface import Accounts, Authenticator
 from fastchat.guest_rooms import GuestRooms
 from fastchat.hooks.interface import Hooks, Kind
 from fastchat.messages import Code, WireError
@@ -211,7 +211,8 @@ class Membership:
 class Hub:
     """Every room and everybody of one server.
 
-    ``authenticator`` tells who clients are; without one there are no accounts, and everybody is a guest.
+    ``authenticator`` tells who clients are, and ``accounts`` is for operators; without them there are no
+    accounts, and everybody is a guest.
     """
 
     def __init__(
@@ -236,6 +237,7 @@ class Hub:
         self.sessions_from = randbits(64)
         self.population = Population() if population is None else population
         self.authenticator: Authenticator | None = None
+        self.accounts: Accounts | None = None
         self.blocks = BlockCache(settings.replay_bytes)
         self.circumstances = Circumstances(settings, clock, call_later, self.mark)
         self.hooks: Hooks | None = None

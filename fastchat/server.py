@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from fastchat.chat import Census, Chat, Member, Profiles
 from fastchat.config import Address, ConfigError, Settings, changes, is_live
 from fastchat.config.settings import RoomClass
 from fastchat.connection import LineConnection, WebSocketConnection
+from fastchat.control.socket import ControlSocket
 from fastchat.errors import StartError, cannot_write
 from fastchat.hooks import Kind, Rules, Runner, collect, load_modules
 from fastchat.local import LOCAL_USER, LocalRoom, LocalRooms
@@ -41,6 +42,7 @@ from fastchat.store import Retention, Store, StoreError, open_store, sqlite_path
 from fastchat.web.app import HealthReport, create_app
 
 VERSION = importlib.metadata.version("fastchat-server")
+LISTENERS = ("http", "line", "control")
 ENDED_PER_TURN = 200  # connections that are told good-bye between two turns of the loop
 # A message is a dozen objects without a cycle: at Python's 700 the collector would look all the time.
 GC_THRESHOLDS = (50_000, 20, 20)
@@ -98,6 +100,7 @@ class Server:
         self._started_at = time.monotonic()
         self._draining = False
         self._line_server: asyncio.Server | None = None
+        self._control = ControlSocket()
         self._listeners: dict[str, socket.socket] = {}
 
     async def __aenter__(self) -> typing.Self:
@@ -107,20 +110,21 @@ class Server:
     async def __aexit__(self, *failure: object) -> None:
         await self.stop()
 
-    async def start(self) -> dict[str, str]:
+    async def start(self, listeners: Collection[str] = LISTENERS) -> dict[str, str]:
         """Begins to listen; returns the addresses really bound by listener: "http" and "line".
 
-        Raises StartError when an address cannot be had.
+        Of ``listeners`` those that the settings name; the operator's commands have a server of their own that
+        listens to nobody else. Raises StartError when an address cannot be had.
         """
-        self._listen()
+        self._listen(listeners)
         try:
-            return await self._start()
+            return await self._start(listeners)
         except BaseException:
             for listener in self._listeners.values():
                 listener.close()
             raise
 
-    async def _start(self) -> dict[str, str]:
+    async def _start(self, listeners: Collection[str]) -> dict[str, str]:
         loop = asyncio.get_running_loop()
         self.chat = self._build_chat(loop)
         self._build_hooks()
@@ -133,12 +137,15 @@ class Server:
         self._websockets = self._build_websockets()
         self._lines = self._build_lines()
         self._http = self._build_http()
-        await self._http.start(self._listeners["http"])
+        if "http" in self._listeners:
+            await self._http.start(self._listeners["http"])
         if "line" in self._listeners:
             make_protocol = functools.partial(LineProtocol, self._lines)
             self._line_server = await loop.create_server(
                 make_protocol, sock=self._listeners["line"], backlog=BACKLOG
             )
+        if "control" in listeners:
+            await self._control.start(self.settings, self.chat)
         self._housekeeping = asyncio.create_task(self._keep_house())
         self.addresses = {name: bound_address(listener) for name, listener in self._listeners.items()}
         if self.hooks is not None:
@@ -156,12 +163,15 @@ class Server:
             raise RuntimeError("the server has not started; await server.start(), or use async with")
         return self._rooms.room(name, user, after)
 
-    def _listen(self) -> None:
+    def _listen(self, listeners: Collection[str]) -> None:
         settings, send_buffer = self.settings, self.settings.fanout.send_buffer_bytes
         try:
             low = settings.fanout.watermarks("websocket")[1]
-            self._listeners["http"] = listen(settings.http.listen, "http.listen", "--http", low, send_buffer)
-            if isinstance(settings.line.listen, Address):
+            if "http" in listeners:
+                self._listeners["http"] = listen(
+                    settings.http.listen, "http.listen", "--http", low, send_buffer
+                )
+            if "line" in listeners and isinstance(settings.line.listen, Address):
                 low = settings.fanout.watermarks("line")[1]
                 self._listeners["line"] = listen(
                     settings.line.listen, "line.listen", "--line", low, send_buffer
@@ -202,6 +212,7 @@ class Server:
         keyring = build_keyring(settings.auth, loop.call_soon_threadsafe, loop.call_later)
         self._store = self._open_store(loop)
         self._passwords = build_passwords(settings.auth, loop.call_soon_threadsafe)
+        authentication = build_authentication(settings, self._store, self._passwords, keyring, wall_ms)
         return Chat(
             hub=Hub(
                 fanout,
@@ -211,7 +222,8 @@ class Server:
                 call_later=loop.call_later,
                 population=Population(settings.limits.connections_per_user),
             ),
-            authenticator=build_authentication(settings, self._store, self._passwords, keyring, wall_ms),
+            authenticator=authentication,
+            accounts=authentication,
             profiles=Profiles(settings.fanout.watermarks("websocket"), settings.fanout.watermarks("line")),
             limits=limits,
             census=Census(settings.limits.connections, settings.limits.connections_per_address),
@@ -433,7 +445,9 @@ class Server:
         """Stops accepting, says good-bye, waits at most ``drain_s`` for what is writable, and closes."""
         self._draining = True
         self._housekeeping.cancel()
-        self._http.stop_accepting()
+        if "http" in self._listeners:
+            self._http.stop_accepting()
+        self._control.stop_accepting()
         if self._line_server is not None:
             self._line_server.close()
         members = self.chat.census.members
@@ -454,8 +468,10 @@ class Server:
         for member in [*members]:
             member.abort()
         self._websockets.stop()
-        await self._http.stop()
+        if "http" in self._listeners:
+            await self._http.stop()
         self._lines.stop()
+        self._control.stop()
         if self.hooks is not None:
             await self.hooks.close()
         self._passwords.close()

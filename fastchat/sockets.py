@@ -5,10 +5,12 @@ there cannot be skipped any more. TCP_NOTSENT_LOWAT bounds what a socket takes b
 low watermark. It is set on the listening socket, and accepted ones inherit it, as they do SO_SNDBUF.
 """
 
+import os
 import socket
+from pathlib import Path
 
 from fastchat.config import Address
-from fastchat.errors import cannot_listen
+from fastchat.errors import StartError, cannot_listen
 
 # Linux and macOS have it; the constant is in Python's socket module from 3.12 on.
 TCP_NOTSENT_LOWAT: int | None = getattr(
@@ -39,6 +41,41 @@ def listen(
     except OSError as error:
         raise cannot_listen(address, setting, flag, error) from None
     return listener
+
+
+def listen_locally(path: Path, setting: str) -> socket.socket:
+    """A listening Unix socket that only this user can connect to. Raises StartError.
+
+    What a server that was killed has left there is replaced; one that lives is not.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket() and not _is_answered(path):
+            path.unlink()
+        # Nobody may connect before the permissions are right.
+        mask = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(mask)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        reason = error.strerror or str(error)
+        raise StartError(
+            f"cannot listen on {path} ({setting}): {reason[:1].lower()}{reason[1:]}; choose another, or off"
+        ) from None
+    return listener
+
+
+def _is_answered(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+    return True
 
 
 def limit_kernel_buffer(sock: socket.socket, low_water_bytes: int, send_buffer_bytes: int) -> None:

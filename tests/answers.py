@@ -42,7 +42,7 @@ def shortest(kind: str) -> dict[str, Any]:
     values: dict[str, Any] = {"room": "lobby", "text": "hi", "seq": 1, "reaction": "+1", "query": "hi"}
     values |= {"user": "bob", "role": "reader", "access": "public", "topic": "tea", "interval_s": 0}
     values |= {"password": "secret", "old": "secret", "new": "another", "token": "x.y.z", "to": "bob"}
-    values |= {"away": True}
+    values |= {"away": True, "operator": True}
     return {name: values[name] for name in COMMANDS[kind].required}
 
 

@@ -43,6 +43,13 @@ class Party:
         fanout = Fanout(self.loop.call_soon, self.loop.time, encode_lagged)
         settings = rooms or RoomSettings()
         logs: Store = MemoryStore() if store is None else store
+        authentication = Authentication(
+            logs,
+            PlainPasswords(),
+            policy or Policy(),
+            clock=self.loop.time,
+            wall_ms=self.wall_ms,
+        )
         self.chat = Chat(
             hub=Hub(
                 fanout,
@@ -51,13 +58,8 @@ class Party:
                 clock=self.loop.time,
                 call_later=self.loop.call_later,
             ),
-            authenticator=Authentication(
-                logs,
-                PlainPasswords(),
-                policy or Policy(),
-                clock=self.loop.time,
-                wall_ms=self.wall_ms,
-            ),
+            authenticator=authentication,
+            accounts=authentication,
             profiles=Profiles(watermarks, watermarks),
             limits=self.limits,
             census=Census(0, 0),

@@ -10,6 +10,7 @@ list           banned   yes        yes        yes        yes        yes
 history        banned   yes        yes        yes        yes        yes
 search         banned   yes        yes        yes        yes        yes
 members        banned   yes        yes        yes        yes        yes
+room           banned   yes        yes        yes        yes        yes
 ack            banned   yes        yes        yes        yes        yes
 send           banned   forbidden  muted      yes        yes        yes
 edit           banned   forbidden  muted      yes        yes        yes

@@ -15,6 +15,7 @@ from fastchat.store import (
     MemoryStore,
     Page,
     RoomLog,
+    RoomSummary,
     Stored,
 )
 from fastchat.store.pairs import has_guest
@@ -28,8 +29,9 @@ def unavailable() -> WireError:
 class SlowStore:
     """A memory store that is asked at once, and looks only when it is to answer, one question after another.
 
-    ``waiting`` has what it was asked and has not answered: "open", "marks", "append", "read", "search",
-    "set_facts", "account", "accounts", "add_account", "change_account", "record", "audit", "directs".
+    ``waiting`` has what it was asked and has not answered: "open", "rooms", "marks", "append", "read",
+    "search", "set_facts", "account", "accounts", "add_account", "change_account", "record", "audit",
+    "directs".
     """
 
     problem: str | None = None
@@ -102,6 +104,11 @@ class SlowStore:
         done: Callable[[Page | WireError], None],
     ) -> None:
         self.ask("search", lambda: self.store.search(rooms, query, before_ms, limit, done), done)
+
+    def rooms(
+        self, after: str, limit: int, done: Callable[[Sequence[RoomSummary] | WireError], None]
+    ) -> None:
+        self.ask("rooms", lambda: self.store.rooms(after, limit, done), done)
 
     def close(self) -> None:
         assert not self._questions

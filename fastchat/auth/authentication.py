@@ -11,13 +11,13 @@ from enum import StrEnum
 from functools import partial
 
 from fastchat.auth.attempts import Attempts, network
-from fastchat.auth.interface import Answer, Credentials
+from fastchat.auth.interface import AccountAnswer, Answer, Credentials
 from fastchat.auth.keyring import Keyring
 from fastchat.auth.names import name_key, normalize_name
 from fastchat.auth.passwords import Passwords, Verdict, check_password
 from fastchat.auth.tokens import Claims, Key, Rules, read_header, refusal, verify
 from fastchat.messages import Code, WireError
-from fastchat.people import Role, User
+from fastchat.people import RESERVED_NAMES, Role, User
 from fastchat.store.interface import Account, Directory
 
 Hook = Callable[[Credentials, Callable[[User | WireError | None], None]], None]
@@ -111,6 +111,9 @@ class Authentication:
             done(error)
             return
         guest = User(name, most=self._guests_most)
+        if _is_reserved(name):
+            done(_taken(name))
+            return
         if not name or not self._directory.has_accounts:
             done(guest)
             return
@@ -181,7 +184,7 @@ class Authentication:
         try:
             if not self._policy.registration:
                 raise WireError(Code.FORBIDDEN, "accounts are made by the operator here")
-            name = normalize_name(name)
+            name = _new_name(name)
             check_password(password, name, self._policy.password_length_min)
             if wait_s := self._registrations.wait_s(place, now):
                 raise _too_often(wait_s)
@@ -190,16 +193,24 @@ class Authentication:
             return
         self._registrations.begin(place, now)
 
-        def on_hash(stored: str | WireError) -> None:
+        self._add_account(name, password, False, lambda added: done(_user_of(added)))
+
+    def _add_account(
+        self, name: str, password: str | None, operator: bool, done: Callable[[Account | WireError], None]
+    ) -> None:
+        def on_hash(stored: str | WireError | None) -> None:
             if isinstance(stored, WireError):
                 done(stored)
                 return
-            account = Account(name, name_key(name), password=stored, created_at_ms=self._wall_ms())
-            self._directory.add_account(
-                account, lambda error: done(_user_of(account) if error is None else error)
+            account = Account(
+                name, name_key(name), password=stored, operator=operator, created_at_ms=self._wall_ms()
             )
+            self._directory.add_account(account, lambda error: done(account if error is None else error))
 
-        self._passwords.hash(password, on_hash)
+        if password is not None:
+            self._passwords.hash(password, on_hash)
+        else:
+            on_hash(None)
 
     def change_password(self, user: User, old: str, new: str, address: str, done: Answer) -> None:
         """Refuses a wrong ``old`` as a login does. Tokens made before are not taken any more."""
@@ -229,6 +240,41 @@ class Authentication:
             done(_user_of(account) if account is not None else WireError(Code.UNAUTHORIZED, WRONG))
 
         self._prove(key, old, address, on_proved)
+
+    # For the operator
+
+    def key(self, name: str) -> str:
+        """What the name has in common with all that look like it. Raises WireError for what is no name."""
+        return name_key(normalize_name(name))
+
+    def add_account(self, name: str, password: str | None, operator: bool, done: AccountAnswer) -> None:
+        """Makes an account, whatever the settings allow others to make."""
+        try:
+            name = _new_name(name)
+            if password is not None:
+                check_password(password, name, self._policy.password_length_min)
+        except WireError as error:
+            done(error)
+            return
+        self._add_account(name, password, operator, done)
+
+    def set_password(self, name: str, password: str, done: AccountAnswer) -> None:
+        """Gives an account another password; None where there is no such account."""
+        try:
+            key = self.key(name)
+            check_password(password, name, self._policy.password_length_min)
+        except WireError as error:
+            done(error)
+            return
+
+        def on_hash(stored: str | WireError) -> None:
+            if isinstance(stored, WireError):
+                done(stored)
+                return
+            changes = {"password": stored, "valid_from_ms": self._wall_ms()}
+            self._directory.change_account(key, changes, done)
+
+        self._passwords.hash(password, on_hash)
 
     # Tokens
 
@@ -317,6 +363,18 @@ def _user_of(account: Account | WireError, claims: Claims | None = None) -> User
         issued_at_ms=claims.issued_at_ms,
         expires_at_ms=claims.expires_at_ms,
     )
+
+
+def _new_name(text: str) -> str:
+    """The name as it will be written, of somebody who is to have an account. Raises WireError."""
+    name = normalize_name(text)
+    if _is_reserved(name):
+        raise _taken(name)
+    return name
+
+
+def _is_reserved(name: str) -> bool:
+    return bool(name) and name_key(name) in RESERVED_NAMES
 
 
 def _taken(name: str) -> WireError:

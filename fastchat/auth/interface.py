@@ -6,8 +6,10 @@ from typing import Protocol
 
 from fastchat.messages import WireError
 from fastchat.people import User
+from fastchat.store.interface import Account
 
 Answer = Callable[[User | WireError], None]
+AccountAnswer = Callable[[Account | WireError | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +39,16 @@ class Authenticator(Protocol):
 
     def renew(self, user: User, token: str, done: Answer) -> None:
         """The same user by a newer token; ``forbidden`` where it is another's."""
+
+
+class Accounts(Protocol):
+    """What the server's operators may do to accounts, whatever the settings allow others. As above."""
+
+    def key(self, name: str) -> str:
+        """What the name has in common with all that look like it. Raises WireError for what is no name."""
+
+    def add_account(self, name: str, password: str | None, operator: bool, done: AccountAnswer) -> None:
+        """Makes an account."""
+
+    def set_password(self, name: str, password: str, done: AccountAnswer) -> None:
+        """Gives an account another password; None where there is no such account."""

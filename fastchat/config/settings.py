@@ -20,6 +20,7 @@ from fastchat.config.values import (
     Origins,
     RoomName,
     RoomPattern,
+    SocketPath,
     StoreUrl,
     Tables,
 )
@@ -433,6 +434,11 @@ class Hooks(Section):
 
 class Server(Section):
     """The process."""
+
+    control: SocketPath = Field(
+        default="auto",
+        description="Where the operator's commands find the server; auto is beside the store's file.",
+    )
 
     drain_s: float = Field(
         default=5,

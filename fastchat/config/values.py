@@ -93,6 +93,12 @@ def _store(value: object) -> str:
     raise ValueError
 
 
+def _socket_path(value: object) -> str:
+    if isinstance(value, str) and value.strip() and "\0" not in value:
+        return value
+    raise ValueError
+
+
 def _pattern(value: object) -> str:
     if not isinstance(value, str) or not ROOM_PATTERN.fullmatch(value):
         raise ValueError
@@ -154,6 +160,11 @@ Modules = Annotated[
 ]
 RoomName = Annotated[
     str, PlainValidator(_room), Allowed("1 to 64 of a-z 0-9 . _ - that begin with a letter or digit")
+]
+SocketPath = Annotated[
+    str,
+    PlainValidator(_socket_path),
+    Allowed("the path of a Unix socket, auto for one beside the store, or off"),
 ]
 StoreUrl = Annotated[str, PlainValidator(_store), Allowed(" or ".join(f"'{url}'" for url in STORES))]
 RoomPattern = Annotated[

@@ -14,7 +14,7 @@ import orjson
 
 from fastchat.auth.names import name_key, normalize_name
 from fastchat.messages import Code, Command, WireError
-from fastchat.people import User
+from fastchat.people import OPERATOR, User
 from fastchat.permissions import Action, Rules
 from fastchat.rooms import Room
 from fastchat.session.conversation import Conversation
@@ -156,7 +156,9 @@ def create(session: Conversation, command: Command, wall_ms: int) -> None:
     fields = {"action": "create", **_details(command, wall_ms)}
     if not fields.get("topic", True):
         del fields["topic"]
-    if not session.person.guest:
+    if session.person is OPERATOR:
+        pass  # who owns every room needs no role, and is no account that could have one
+    elif not session.person.guest:
         fields["role"] = "owner"
     elif fields.get("access", "public") != "public":
         raise WireError(

@@ -7,6 +7,8 @@ from typing import Any
 import orjson
 
 from fastchat.messages import Code, Command, WireError
+from fastchat.people import Role
+from fastchat.permissions import Rules
 from fastchat.rooms import Room
 from fastchat.session.conversation import Conversation
 from fastchat.session.directing import other_of, own_directs
@@ -60,6 +62,33 @@ def _room_entry(session: Conversation, room: Room, joined: bool) -> dict[str, An
         cursor = room.presence.cursor(session.user)
         entry |= {"joined": True, "cursor": cursor, "unread": room.head - cursor}
     return entry
+
+
+def room(session: Conversation, command: Command, wall_ms: int) -> None:
+    """What a room is about and who may do what there; moderators learn of whom."""
+
+    def answer(found: Room) -> None:
+        rules = Rules(found.name, {}) if found.rules is None else found.rules.rules
+        own = rules.role(session.person, wall_ms)
+        told = {
+            "topic": rules.topic or "",
+            "access": rules.access,
+            "interval_s": rules.slow_mode_s,
+            "role": own.name.lower(),
+        }
+        people = rules.people(wall_ms) if own >= Role.MODERATOR else {}
+        session.reply(
+            command,
+            "room",
+            room=found.name,
+            members=len(found.members),
+            first=found.log.first,
+            head=found.head,
+            **told,
+            **people,
+        )
+
+    session.ask(command, partial(session.find, command, wall_ms), answer)
 
 
 def history(session: Conversation, command: Command, wall_ms: int) -> None:

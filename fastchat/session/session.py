@@ -1,16 +1,17 @@
 """A session: which commands are carried out, and what they cost. Pure: no sockets, clock or await."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from fastchat.hooks.interface import Kind
 from fastchat.messages import Code, Command, WireError, check_command
-from fastchat.people import Role
+from fastchat.people import OPERATOR, Role
 from fastchat.permissions import Action, Rules
 from fastchat.rate import take
 from fastchat.rate import wait_s as rate_wait_s
 from fastchat.rooms import Hub
-from fastchat.session import attending, directing, entering, moderating, posting, reading, signing
+from fastchat.session import attending, directing, entering, moderating, operating, posting, reading, signing
 from fastchat.session.authorizing import ASKED_ABOUT, ask_first
 from fastchat.session.conversation import Conversation
 from fastchat.session.interface import Limits, Peer, State
@@ -36,6 +37,7 @@ COMMAND_TABLE: dict[str, tuple[tuple[State, ...], bool, Action | None, Handler]]
     "whois": (ONCE_WELCOME, True, None, attending.whois),
     "away": (ONCE_WELCOME, True, None, attending.away),
     "rooms": (ONCE_WELCOME, True, None, reading.rooms),
+    "room": (ONCE_WELCOME, True, Action.ROOM, reading.room),
     "history": (ONCE_WELCOME, True, Action.HISTORY, reading.history),
     "typing": (ONCE_WELCOME, True, Action.TYPING, posting.typing),
     "create": (ONCE_WELCOME, True, None, moderating.create),  # there is no room yet in which to be allowed
@@ -62,6 +64,7 @@ COMMAND_TABLE: dict[str, tuple[tuple[State, ...], bool, Action | None, Handler]]
     "refresh": (ONCE_WELCOME, True, None, signing.refresh),
     "sign_out": (ONCE_WELCOME, True, None, signing.sign_out),
     "ping": (ANY_TIME, False, None, reading.ping),
+    **{kind: (ONCE_WELCOME, True, None, handler) for kind, handler in operating.COMMANDS.items()},
 }
 
 # Looked up for every command, which takes an enumeration's class its time.
@@ -82,6 +85,13 @@ class Session(Conversation):
     def __init__(self, hub: Hub, peer: Peer, limits: Limits, server: str) -> None:
         super().__init__(hub, peer, limits, server)
         self._full_at = 0.0  # when the client may send a whole burst again
+
+    def serve_operator(self) -> None:
+        """The client is the operator of the server, on a way of its own, and has no limits."""
+        self.person = OPERATOR
+        self.user = OPERATOR.name
+        self.limits = replace(self.limits, messages_per_s=0, rooms_per_connection=0, rooms_per_user=0)
+        self.state = State.READY
 
     def receive(self, command: Command, now: float, wall_ms: int) -> None:
         """Carries out one command and answers it; whatever is wrong with it becomes an ``error`` reply."""

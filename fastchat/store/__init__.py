@@ -14,6 +14,7 @@ from fastchat.store.interface import (
     Page,
     Retention,
     RoomLog,
+    RoomSummary,
     Store,
     Stored,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Page",
     "Retention",
     "RoomLog",
+    "RoomSummary",
     "Store",
     "StoreError",
     "Stored",

@@ -109,6 +109,16 @@ class Direct:
     """Whether this user has blocked the other one."""
 
 
+@dataclass(frozen=True, slots=True)
+class RoomSummary:
+    """A room that is kept: its events have ``first`` … ``head`` as their ``seq``."""
+
+    name: str
+    first: int
+    head: int
+    size_bytes: int
+
+
 class RoomLog(Protocol):
     """One room's events, numbered 1, 2, 3 … without holes."""
 
@@ -197,6 +207,11 @@ class Store(Directory, Protocol):
 
     def open(self, room: str, done: Callable[[RoomLog | WireError], None]) -> None:
         """The log of a room, which is a new one where there is none. MUST NOT block."""
+
+    def rooms(
+        self, after: str, limit: int, done: Callable[[Sequence[RoomSummary] | WireError], None]
+    ) -> None:
+        """Rooms by name, those behind ``after``; rooms of two are nobody else's business."""
 
     def mark(self, marks: Mapping[tuple[str, str], int]) -> None:
         """Remembers how far users have read, by user and room; never goes back. MUST NOT block."""

@@ -23,6 +23,7 @@ from fastchat.store.interface import (
     Kind,
     Page,
     RoomLog,
+    RoomSummary,
     Stored,
 )
 from fastchat.store.pairs import has_guest, users_of
@@ -77,6 +78,11 @@ class MemoryLog:
     def first(self) -> int:
         """The ``seq`` of the oldest event that the ring holds."""
         return self._ring.first_seq
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the events that the ring holds."""
+        return self._ring.size_bytes
 
     def attach(self, ring: Ring) -> None:
         """The ring is all there is of this log."""
@@ -224,6 +230,14 @@ class MemoryStore(MemoryDirectory):
         held = ((user, {room for room in rooms if room in self._logs}) for user, rooms in self._pairs.items())
         self._pairs = {user: rooms for user, rooms in held if rooms}
         self._pairs_until_look = len(self._pairs) + PAIRS_LOOK
+
+    def rooms(
+        self, after: str, limit: int, done: Callable[[Sequence[RoomSummary] | WireError], None]
+    ) -> None:
+        """Answers at once."""
+        names = sorted(name for name in self._logs if name > after and not name.startswith("@"))
+        logs = [log for name in names[:limit] if (log := self._logs.get(name)) is not None]
+        done([RoomSummary(log.room, log.first, log.head, log.size_bytes) for log in logs])
 
     def directs(self, user: str, done: Callable[[Sequence[Direct] | WireError], None]) -> None:
         """Answers at once."""

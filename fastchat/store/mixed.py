@@ -8,7 +8,7 @@ from typing import Any
 
 from fastchat.messages import WireError
 from fastchat.store.found import merge_pages
-from fastchat.store.interface import Account, AuditEntry, Direct, Page, RoomLog, Store
+from fastchat.store.interface import Account, AuditEntry, Direct, Page, RoomLog, RoomSummary, Store
 from fastchat.store.pairs import has_guest
 
 
@@ -29,6 +29,25 @@ class MixedStore:
     def open(self, room: str, done: Callable[[RoomLog | WireError], None]) -> None:
         """From the store that keeps the room."""
         (self._memory if self._in_memory(room) else self._durable).open(room, done)
+
+    def rooms(
+        self, after: str, limit: int, done: Callable[[Sequence[RoomSummary] | WireError], None]
+    ) -> None:
+        """Of both, in one order."""
+
+        def on_durable(durable: Sequence[RoomSummary] | WireError) -> None:
+            if isinstance(durable, WireError):
+                done(durable)
+            else:
+                self._memory.rooms(after, limit, partial(on_memory, durable))
+
+        def on_memory(durable: Sequence[RoomSummary], memory: Sequence[RoomSummary] | WireError) -> None:
+            if isinstance(memory, WireError):
+                done(memory)
+            else:
+                done(sorted([*durable, *memory], key=lambda room: room.name)[:limit])
+
+        self._durable.rooms(after, limit, on_durable)
 
     def mark(self, marks: Mapping[tuple[str, str], int]) -> None:
         """Each where its room is."""

@@ -105,7 +105,7 @@ def make_command(kind: str) -> Document:
     values: dict[str, Any] = {"room": "lobby", "text": "hi", "seq": 1, "reaction": "+1", "query": "hi"}
     values |= {"user": "bob", "role": "reader", "access": "public", "topic": "tea", "interval_s": 0}
     values |= {"password": "secret", "old": "secret", "new": "another", "token": "x.y.z", "to": "bob"}
-    values |= {"away": True}
+    values |= {"away": True, "operator": True}
     return {"type": kind, **{field: values[field] for field in COMMANDS[kind].required}}
 
 
@@ -225,6 +225,7 @@ async def open_client(
 
 # What has to do with accounts and with what people may do has tests of its own.
 OF_PEOPLE = {"token_expiring", "password_changed", "refreshed", "signed_out", "blocked", "unblocked"}
+OF_PEOPLE |= {"account", "users", "room_list", "audit"}
 CODES_OF_PEOPLE = {Code.NO_SUCH_USER, Code.MUTED, Code.BANNED, Code.REFUSED}
 
 
@@ -256,6 +257,7 @@ async def test_everything_that_is_sent_is_documented(server: ServerProcess, open
     seen += [
         await alice.ask("members", room="lobby"),
         await alice.ask("rooms"),
+        await alice.ask("room", room="lobby"),
         await alice.ask("whois", user="bob"),
     ]
     seen += [await bob.ask("away", away=False), await alice.expect("presence", back=["bob"])]

@@ -19,7 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("__main__",), "python -m fastchat"),
     (("cli",), "the command"),
+    (("control",), "the operator's commands, which ask a server that runs or one of their own"),
     (("server",), "wiring, lifecycle, drain"),
+    (("control.socket",), "the server's side of these commands"),
+    (("control.path",), "where both sides meet"),
     (
         ("web", "protocols", "sockets", "auth", "hooks"),
         "edges: HTTP, the classes that hold the sockets, passwords and tokens, an operator's own functions",
@@ -38,9 +41,10 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
         "who is online, and which rooms go with a guest; who may do what in a room; names in order",
     ),
     (
-        ("store", "auth.interface", "hooks.interface"),
-        "where a room's events are kept; who proves a name; what an operator's functions are asked",
+        ("auth.interface", "hooks.interface"),
+        "who proves a name; what an operator's functions are asked",
     ),
+    (("store",), "where a room's events are kept, and who there is"),
     (("auth.names",), "how names are spelled, and which look alike"),
     (("messages", "people"), "the wire contract: commands, replies, events, codes; who somebody is"),
     (("_fanout",), "channels, subscriptions, sweeps"),
@@ -49,13 +53,15 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
         "one idea each: checks of JSON, events, what hooks see, ring, RFC 6455, token bucket",
     ),
     (("config", "log"), "settings and logging: cross-cutting, see below"),
-    (("errors",), "what went wrong, for a person to read"),
+    (("compiled", "errors"), "whether the compiled modules are there; what went wrong, for a person to read"),
 )
+
+CONTROL = ("control", "control.path", "control.socket")
 
 # Cross-cutting: only these may import them; the layers in between get plain values.
 ONLY_FOR: dict[str, frozenset[str]] = {
-    "config": frozenset({"auth", "cli", "server", "web", "sockets", "connection"}),
-    "log": frozenset({"auth", "cli", "server", "web", "connection", "hooks"}),
+    "config": frozenset({"auth", "cli", "connection", "server", "sockets", "web", *CONTROL}),
+    "log": frozenset({"auth", "cli", "connection", "hooks", "server", "web", *CONTROL}),
 }
 
 IMPURE = frozenset({"asyncio", "select", "selectors", "socket", "ssl", "threading", "time", "uvloop"})

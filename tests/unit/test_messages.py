@@ -67,6 +67,8 @@ OBJECT: list[Any] = [{}, {"a": None}, {"type": "send", "room": "X"}]
 NO_REF = ["r" * 65, 1.0, True, False, [], {}, SEQ_MAX + 1, -SEQ_MAX - 1]
 REF = ["", "r", "r" * 64, 0, -1, SEQ_MAX, -SEQ_MAX, None]
 
+SECRET = ["x", "x" * 1024, "pass word", "\0"]
+NO_SECRET: list[Any] = ["", "x" * 1025, 1, None, []]
 NO_REACTION: list[Any] = ["", "r" * 33, None, 1, []]
 REACTION = ["+1", "\U0001f44d", "r" * 32]
 NO_FLAG: list[Any] = [None, 0, 1, "true", []]
@@ -97,8 +99,6 @@ FOR_S = [1, 315_360_000]
 NO_EPOCHS: list[Any] = [None, [], {"Lobby": "e"}, {"lobby": ""}, {"lobby": 1}, {"lobby": "e" * 65}]
 EPOCHS: list[Any] = [{}, {"lobby": "e"}, {"a": "e" * 64, "b": "f"}]
 
-SECRET = ["x", "x" * 1024, "pass word", "\0"]
-NO_SECRET: list[Any] = ["", "x" * 1025, 1, None, []]
 TOKEN = ["x", "x" * 9000]
 NO_TOKEN: list[Any] = ["", 1, None, []]
 
@@ -127,6 +127,7 @@ VALID: dict[str, dict[str, Any]] = {
     "away": {"away": True},
     "whois": {"user": "bob"},
     "rooms": {},
+    "room": {"room": "lobby"},
     "history": {"room": "lobby"},
     "typing": {"room": "lobby"},
     "direct": {"to": "alice", "text": "hi"},
@@ -138,6 +139,18 @@ VALID: dict[str, dict[str, Any]] = {
     "sign_out": {},
     "ping": {},
 }
+
+OF_OPERATORS: dict[str, dict[str, Any]] = {
+    "user_add": {"user": "alice"},
+    "user_password": {"user": "alice", "password": "secret"},
+    "user_disable": {"user": "alice"},
+    "user_enable": {"user": "alice"},
+    "user_role": {"user": "alice", "operator": True},
+    "users": {},
+    "room_list": {},
+    "audit": {},
+}
+VALID |= OF_OPERATORS
 
 FORMS: list[tuple[str, str, list[Any], list[Any]]] = [
     ("hello", "user", NAME, NO_NAME),
@@ -184,6 +197,7 @@ FORMS: list[tuple[str, str, list[Any], list[Any]]] = [
     ("search", "before", SEQ, NO_SEQ),
     ("search", "limit", LIMIT, NO_LIMIT),
     ("members", "room", ROOM, NO_ROOM),
+    ("room", "room", ROOM, NO_ROOM),
     ("members", "after", NAME, NO_NAME),
     ("members", "limit", LIMIT, NO_LIMIT),
     ("members", "sample", LIMIT, NO_LIMIT),
@@ -213,6 +227,17 @@ FORMS: list[tuple[str, str, list[Any], list[Any]]] = [
     ],
     *[(kind, "reason", REASON, NO_REASON) for kind in ("kick", "ban", "mute")],
     *[(kind, "for_s", FOR_S, NO_FOR_S) for kind in ("ban", "mute")],
+    *[(kind, "user", NAME, NO_NAME) for kind in OF_OPERATORS if kind.startswith("user_")],
+    ("user_add", "password", SECRET, NO_SECRET),
+    ("user_add", "operator", FLAG, NO_FLAG),
+    ("user_password", "password", SECRET, NO_SECRET),
+    ("user_role", "operator", FLAG, NO_FLAG),
+    ("users", "after", NAME, NO_NAME),
+    ("users", "limit", LIMIT, NO_LIMIT),
+    ("room_list", "after", ROOM, NO_ROOM),
+    ("room_list", "limit", LIMIT, NO_LIMIT),
+    ("audit", "before", SEQ, NO_SEQ),
+    ("audit", "limit", LIMIT, NO_LIMIT),
 ]
 
 

@@ -73,7 +73,8 @@ def kinds(heard: list[Document]) -> list[Any]:
 
 COMMAND_OF: dict[str, Document] = {
     **{
-        kind: {**shortest(kind), "room": "club"} for kind in ("create", "join", "leave", "history", "members")
+        kind: {**shortest(kind), "room": "club"}
+        for kind in ("create", "join", "leave", "history", "members", "room")
     },
     **{kind: {**shortest(kind), "room": "club"} for kind in ("send", "typing", "topic", "slow", "access")},
     "search": {"query": "hello", "room": "club"},

@@ -14,7 +14,7 @@ import orjson
 
 from fastchat.messages import WireError
 from fastchat.store.found import cut_page, parse_query
-from fastchat.store.interface import BLOCK_EVENTS, NO_FACTS, PAGE_BYTES, Block, Kind, Page
+from fastchat.store.interface import BLOCK_EVENTS, NO_FACTS, PAGE_BYTES, Block, Kind, Page, RoomSummary
 from fastchat.store.sqlite.batch import RoomState
 from fastchat.store.sqlite.schema import SEQ_BITS, SEQ_MASK, connect_to_read
 from fastchat.store.sqlite.writer import unavailable
@@ -103,6 +103,16 @@ def read_room(connection: sqlite3.Connection, name: str) -> RoomState:
         return RoomState(name)
     room_id, epoch, head, first, facts = row
     return RoomState(name, room_id, epoch, head, first, orjson.loads(facts) or NO_FACTS)
+
+
+def read_rooms(connection: sqlite3.Connection, after: str, limit: int) -> list[RoomSummary]:
+    """Rooms by name, but for those of two."""
+    rows = connection.execute(
+        "SELECT name, first, head, size_bytes FROM rooms WHERE name > ? AND name NOT LIKE '@%' "
+        "ORDER BY name LIMIT ?",
+        (after, limit),
+    )
+    return [RoomSummary(*row) for row in rows]
 
 
 def read_block(connection: sqlite3.Connection, room: RoomState, after: int, head: int) -> Block:

@@ -13,7 +13,17 @@ from pathlib import Path
 
 from fastchat._ring import Ring
 from fastchat.messages import WireError
-from fastchat.store.interface import AUDIT_KEPT, Block, Draft, Facts, Page, Retention, RoomLog, Stored
+from fastchat.store.interface import (
+    AUDIT_KEPT,
+    Block,
+    Draft,
+    Facts,
+    Page,
+    Retention,
+    RoomLog,
+    RoomSummary,
+    Stored,
+)
 from fastchat.store.sqlite import reader
 from fastchat.store.sqlite.accounts import has_accounts
 from fastchat.store.sqlite.batch import RoomState
@@ -124,6 +134,12 @@ class SqliteStore(SqliteDirectory):
             done(state if isinstance(state, WireError) else SqliteLog(self, self._upkeep.watch(state)))
 
         self.reader.submit(partial(reader.read_room, name=room), on_read)
+
+    def rooms(
+        self, after: str, limit: int, done: Callable[[Sequence[RoomSummary] | WireError], None]
+    ) -> None:
+        """Reads in the searcher's thread: nobody waits for it."""
+        self.searcher.submit(partial(reader.read_rooms, after=after, limit=limit), done)
 
     # What users have read
 
