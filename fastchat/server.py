@@ -37,7 +37,7 @@ from fastchat.protocols.line import LineListener, LineProtocol
 from fastchat.protocols.websocket import WebSocketListener, WebSocketProtocol
 from fastchat.rooms import Hub, RoomSettings
 from fastchat.session import Limits, check_content
-from fastchat.sockets import BACKLOG, bound_address, limit_kernel_buffer, listen
+from fastchat.sockets import BACKLOG, accepting_sockets, bound_address, limit_kernel_buffer, listen
 from fastchat.store import Retention, Store, StoreError, open_store, sqlite_path
 from fastchat.web.app import HealthReport, create_app
 
@@ -63,7 +63,7 @@ class HttpServer(uvicorn.Server):
         """Begins to accept."""
         self.config.load()
         self.lifespan = self.config.lifespan_class(self.config)
-        await self.startup(sockets=[listener])
+        await self.startup(sockets=accepting_sockets(listener))
         self._ticking = asyncio.create_task(self.main_loop())
 
     def stop_accepting(self) -> None:
@@ -99,7 +99,7 @@ class Server:
         self._reload = reload
         self._started_at = time.monotonic()
         self._draining = False
-        self._line_server: asyncio.Server | None = None
+        self._line_servers: list[asyncio.Server] = []
         self._control = ControlSocket()
         self._listeners: dict[str, socket.socket] = {}
 
@@ -141,9 +141,10 @@ class Server:
             await self._http.start(self._listeners["http"])
         if "line" in self._listeners:
             make_protocol = functools.partial(LineProtocol, self._lines)
-            self._line_server = await loop.create_server(
-                make_protocol, sock=self._listeners["line"], backlog=BACKLOG
-            )
+            self._line_servers = [
+                await loop.create_server(make_protocol, sock=sock, backlog=BACKLOG)
+                for sock in accepting_sockets(self._listeners["line"])
+            ]
         if "control" in listeners:
             await self._control.start(self.settings, self.chat)
         self._housekeeping = asyncio.create_task(self._keep_house())
@@ -448,8 +449,8 @@ class Server:
         if "http" in self._listeners:
             self._http.stop_accepting()
         self._control.stop_accepting()
-        if self._line_server is not None:
-            self._line_server.close()
+        for line_server in self._line_servers:
+            line_server.close()
         members = self.chat.census.members
         logger.info("draining", connections=len(members))
         spread_ms = self.settings.server.reconnect_spread_ms

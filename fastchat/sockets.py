@@ -19,6 +19,13 @@ TCP_NOTSENT_LOWAT: int | None = getattr(
 
 BACKLOG = 4096
 
+ACCEPTS_PER_TURN = 16
+"""Connections that a loop accepts between two looks at its other sockets.
+
+libuv takes one from each listening handle in a turn of the loop. When thousands come back at once, each would
+have turns of its own, and nothing that a turn's work shares would be shared: no tick, no span, no read.
+"""
+
 
 def listen(
     address: Address, setting: str, flag: str, low_water_bytes: int, send_buffer_bytes: int
@@ -76,6 +83,11 @@ def _is_answered(path: Path) -> bool:
         except ConnectionRefusedError:
             return False
     return True
+
+
+def accepting_sockets(listener: socket.socket) -> list[socket.socket]:
+    """The listening socket and duplicates of it, all of one queue: each accepts one connection in a turn."""
+    return [listener, *(listener.dup() for _ in range(ACCEPTS_PER_TURN - 1))]
 
 
 def limit_kernel_buffer(sock: socket.socket, low_water_bytes: int, send_buffer_bytes: int) -> None:
