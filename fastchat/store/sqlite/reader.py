@@ -63,7 +63,7 @@ class Reader:
 
     def __init__(self, path: Path, deliver: Callable[..., object], name: str) -> None:
         self._path = path
-        self._deliver = deliver
+        self.deliver = deliver
         self._connection: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, f"fastchat-store-{name}")
 
@@ -72,7 +72,7 @@ class Reader:
         try:
             self._thread.submit(self._run, query, done)
         except RuntimeError:
-            self._deliver(done, unavailable("it is closed"))
+            self.deliver(done, unavailable("it is closed"))
 
     def _run(self, query: Callable[[sqlite3.Connection], Any], done: Callable[[Any], None]) -> None:
         try:
@@ -86,7 +86,7 @@ class Reader:
             if connection is not None:
                 connection.close()
             result = unavailable(error)
-        self._deliver(done, result)
+        self.deliver(done, result)
 
     def close(self) -> None:
         """Answers what was asked and ends the thread."""

@@ -1,4 +1,8 @@
-"""Reads that many ask for at once: who asks while one is under way shares the next one."""
+"""Reads that many ask for at once: who asks in one turn of the loop shares one.
+
+So does who asks while another one is under way. A read for each would hand the interpreter to the reader's thread
+and back for every client that returns, which takes longer than the read.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +45,13 @@ class SharedReads(Generic[Question, Answer]):
     def _go_on(self) -> None:
         if self._waiting and not self._reading:
             self._reading = True
-            # Taken when the reader's turn comes, so that it has everyone who has asked by then.
-            taken: list[tuple[Question, Callable[[Any], None]]] = []
-            self._reader.submit(lambda connection: self._take(connection, taken), self._on_read(taken))
+            # Not at once: the sockets that are still to be read in this turn have questions too.
+            self._reader.deliver(self._submit)
+
+    def _submit(self) -> None:
+        # Taken when the reader's turn comes, so that it has everyone who has asked by then.
+        taken: list[tuple[Question, Callable[[Any], None]]] = []
+        self._reader.submit(lambda connection: self._take(connection, taken), self._on_read(taken))
 
     def _take(
         self, connection: sqlite3.Connection, taken: list[tuple[Question, Callable[[Any], None]]]
