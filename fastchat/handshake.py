@@ -137,8 +137,7 @@ def check_upgrade(request: Request, path: str, allowed_origins: frozenset[str] =
     key = request.only("sec-websocket-key") or ""
     if not _is_key(key):
         raise HandshakeError(400, "sec-websocket-key must be 16 bytes in base64")
-    origin = request.only("origin")
-    if allowed_origins and origin is not None and normalize_origin(origin) not in allowed_origins:
+    if not is_allowed_origin(request.only("origin"), allowed_origins):
         raise HandshakeError(403, "this origin is not allowed")
     offered = request.tokens("sec-websocket-protocol")
     return Upgrade(key, SUBPROTOCOL if SUBPROTOCOL in offered else None, _find_token(request, offered))
@@ -182,6 +181,11 @@ def encode_response(status: int, reason: str, headers: Sequence[tuple[str, str]]
         *(f"{name}: {value}" for name, value in headers),
     ]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def is_allowed_origin(origin: str | None, allowed: frozenset[str]) -> bool:
+    """Whether a page from there may connect; None is no page."""
+    return not allowed or origin is None or normalize_origin(origin) in allowed
 
 
 def normalize_origin(origin: str) -> str:

@@ -1,8 +1,9 @@
 """The WebSocket edge: handshake, messages, pings and the close handshake of one connection."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from fastchat._handshake import open_plain
 from fastchat._websocket import (
     CLOSE,
     PING,
@@ -16,12 +17,13 @@ from fastchat._websocket import (
 from fastchat._websocket import PONG as _PONG
 from fastchat.handshake import (
     HEAD_LIMIT_BYTES,
+    SUBPROTOCOL,
     HandshakeError,
-    Upgrade,
     check_upgrade,
     client_address,
     encode_accept,
     encode_response,
+    is_allowed_origin,
     is_upgrade,
     normalize_origins,
     parse_networks,
@@ -43,6 +45,7 @@ from fastchat.protocols.keepalive import KeepAlive
 from fastchat.protocols.stream import Handler
 
 _PING_FRAME = encode_frame(PING, b"")
+_SUBPROTOCOL = SUBPROTOCOL.encode()
 
 
 class WebSocketListener(Listener):
@@ -61,6 +64,7 @@ class WebSocketListener(Listener):
         "max_message_bytes",
         "otherwise",
         "path",
+        "path_bytes",
         "spare_parser",
         "trusted_proxies",
     )
@@ -87,6 +91,7 @@ class WebSocketListener(Listener):
         # Between messages a connection has no parser: whoever reads next takes this one.
         self.spare_parser: FrameParser | None = None
         self.path = path
+        self.path_bytes = path.encode("ascii")
         self.allowed_origins = normalize_origins(allowed_origins)
         self.trusted_proxies = parse_networks(trusted_proxies)
         self.keep_alive = KeepAlive(ping_interval_s, ping_timeout_s, self.loop)
@@ -174,10 +179,18 @@ class WebSocketProtocol(StreamProtocol):
         self._receive_head(data)
 
     def _receive_first(self, data: bytes) -> None:
-        if self._pending or self._listener.otherwise is None or is_upgrade(data):
+        listener = self._listener
+        plain = None
+        if not self._pending:
+            plain = open_plain(data, listener.path_bytes, _SUBPROTOCOL, HEAD_LIMIT_BYTES)
+        if plain is not None and is_allowed_origin(plain[2], listener.allowed_origins):
+            response, size, _, forwarded_for = plain
+            self._admit(response, forwarded_for or ())
+            self._go_on_behind_head(data, size)
+        elif self._pending or listener.otherwise is None or is_upgrade(data):
             self._receive_head(data)
         else:
-            self._hand_over(self._listener.otherwise(), data)
+            self._hand_over(listener.otherwise(), data)
 
     def _hand_over(self, protocol: asyncio.Protocol, data: bytes) -> None:
         self._state = CLOSED
@@ -196,8 +209,11 @@ class WebSocketProtocol(StreamProtocol):
         else:
             self._pending = b""
             self._answer(head[:end])
-            if self._state == OPEN and end < len(head):
-                self._feed(head[end:], len(head) - end)
+            self._go_on_behind_head(head, end)
+
+    def _go_on_behind_head(self, data: bytes, size: int) -> None:
+        if self._state == OPEN and size < len(data):
+            self._feed(data[size:], len(data) - size)
 
     def _answer(self, head: bytes) -> None:
         listener = self._listener
@@ -207,21 +223,23 @@ class WebSocketProtocol(StreamProtocol):
         except HandshakeError as error:
             self._refuse(error.response)
             return
-        self.peer_address = client_address(
-            peer_address(self.transport), request.headers.get("x-forwarded-for", ()), listener.trusted_proxies
-        )
-        refusal = listener.admit(self.peer_address) if listener.admit is not None else None
-        if refusal is None:
-            self._open(upgrade)
-        else:
-            self._refuse(encode_response(503, refusal))
+        self._admit(encode_accept(upgrade), request.headers.get("x-forwarded-for", ()))
 
-    def _open(self, upgrade: Upgrade) -> None:
-        self._listener.handshakes.discard(self)
+    def _admit(self, response: bytes, forwarded_for: Sequence[str]) -> None:
+        """Opens the connection with this response, if one more is welcome from where it comes."""
+        listener = self._listener
+        self.peer_address = address = peer_address(self.transport)
+        if forwarded_for:
+            self.peer_address = address = client_address(address, forwarded_for, listener.trusted_proxies)
+        refusal = listener.admit(address) if listener.admit is not None else None
+        if refusal is not None:
+            self._refuse(encode_response(503, refusal))
+            return
+        listener.handshakes.discard(self)
         self._state = OPEN
-        self._handler = handler = self._listener.handler_factory()
-        self.transport.write(encode_accept(upgrade))
-        self._listener.keep_alive.add(self)
+        self._handler = handler = listener.handler_factory()
+        self.transport.write(response)
+        listener.keep_alive.add(self)
         handler.on_open(self)
         if upgrade.token is not None:
             handler.on_token(upgrade.token)

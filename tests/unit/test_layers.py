@@ -49,7 +49,7 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("messages", "people"), "the wire contract: commands, replies, events, codes; who somebody is"),
     (("_fanout",), "channels, subscriptions, sweeps"),
     (
-        ("_checks", "_events", "_hooks", "_ring", "_websocket", "handshake", "rate"),
+        ("_checks", "_events", "_handshake", "_hooks", "_ring", "_websocket", "handshake", "rate"),
         "one idea each: checks of JSON, events, what hooks see, ring, RFC 6455, token bucket",
     ),
     (("config", "log"), "settings and logging: cross-cutting, see below"),

@@ -1,0 +1,3 @@
+def open_plain(
+    data: bytes, path: bytes, subprotocol: bytes, limit_bytes: int
+) -> tuple[bytes, int, str | None, list[str] | None] | None: ...
