@@ -73,6 +73,7 @@ cdef class Fanout:
     cdef object behind
     cdef object busy
     cdef list spanned
+    cdef dict fetched  # by channel and cursor, what sources have given in this tick
     cdef bytes joined
     cdef bytes joined_first
     cdef bytes joined_second
@@ -89,6 +90,7 @@ cdef class Fanout:
     cdef Py_ssize_t share(self, Channel channel, Py_ssize_t most) except -1
     cdef hand_over(self, Subscription subscription, bytes span, Py_ssize_t sent)
     cdef serve(self, Writer writer)
+    cdef Py_ssize_t take_more(self, Subscription subscription, Py_ssize_t budget_bytes, list chunks) except? -1
     cdef bint fits(self, Subscription subscription, Py_ssize_t budget_bytes) except -1
     cdef bytes take(self, Subscription subscription, Py_ssize_t budget_bytes)
     cdef bytes join(self, bytes first, bytes second)

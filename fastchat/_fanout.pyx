@@ -58,6 +58,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+from libc.string cimport memset
 from libc.time cimport time_t
 
 from fastchat._ring cimport Event, Profile, Ring
@@ -65,7 +66,16 @@ from fastchat._ring cimport Event, Profile, Ring
 import time
 from collections import deque
 
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+
 cdef extern from "<sys/socket.h>" nogil:
+    struct msghdr:
+        iovec* msg_iov
+        size_t msg_iovlen
+    ssize_t sendmsg(int fd, const msghdr* message, int flags)
     ssize_t send(int fd, const void* data, size_t length, int flags)
     int MSG_DONTWAIT
     int MSG_NOSIGNAL
@@ -84,6 +94,7 @@ cdef extern from * nogil:
 cdef enum:
     VISITS_PER_LOOK = 8  # subscribers served between two looks at the clock: about 50 µs of work
     EPHEMERAL_BYTES = 16384  # of each room
+    PIECES_MAX = 16  # of a write that goes to the socket itself
 
 
 @cython.final
@@ -285,7 +296,7 @@ cdef class Writer:
     def flush(self):
         """Writes what waits now instead of with the tick, replies first, as far as the transport takes it."""
         self.fanout.serve(self)
-        if self.fanout.spanned or self.fanout.joined is not None:
+        if self.fanout.spanned or self.fanout.fetched or self.fanout.joined is not None:
             self.fanout.schedule()  # the tick lets go of what is kept for sharing
 
     def settle(self):
@@ -357,6 +368,20 @@ cdef inline bint wants_log_alone(PyObject* subscription, PyObject* writer, int64
     )
 
 
+cdef Py_ssize_t send_pieces(int fd, list chunks) noexcept:
+    """As ``send``, of at most PIECES_MAX pieces."""
+    cdef iovec pieces[PIECES_MAX]
+    cdef msghdr message
+    cdef Py_ssize_t i
+    memset(&message, 0, sizeof(message))
+    for i in range(PyList_GET_SIZE(chunks)):
+        pieces[i].iov_base = PyBytes_AS_STRING(<bytes>PyList_GET_ITEM(chunks, i))
+        pieces[i].iov_len = <size_t>PyBytes_GET_SIZE(<bytes>PyList_GET_ITEM(chunks, i))
+    message.msg_iov = pieces
+    message.msg_iovlen = <size_t>PyList_GET_SIZE(chunks)
+    return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+
+
 @cython.final
 cdef class Fanout:
     """Serves every channel and writer of one event loop.
@@ -377,6 +402,7 @@ cdef class Fanout:
         self.behind = deque()
         self.busy = deque()
         self.spanned = []
+        self.fetched = {}
         self.run = self.tick
 
     def channel(self, str name not None, Py_ssize_t ring_bytes, int64_t head_seq=0):
@@ -444,6 +470,7 @@ cdef class Fanout:
         for ring in self.spanned:
             ring.forget_spans()
         self.spanned.clear()
+        self.fetched.clear()
         self.joined = self.joined_first = self.joined_second = None
         self.sweep_time_s += self.now() - start
         if self.behind or self.busy:
@@ -580,7 +607,11 @@ cdef class Fanout:
             subscription = <Subscription>PyList_GET_ITEM(writer.subscriptions, 0)
             if is_behind(subscription):
                 span = self.take(subscription, budget)
-                if PyBytes_GET_SIZE(span):
+                if PyBytes_GET_SIZE(span) and is_behind(subscription):
+                    chunks = [span]
+                    self.take_more(subscription, budget - PyBytes_GET_SIZE(span), chunks)
+                    self.transmit(writer, chunks)
+                elif PyBytes_GET_SIZE(span):
                     self.transmit_one(writer, span)
             writer.turn = 1
             more = is_behind(subscription)
@@ -607,6 +638,8 @@ cdef class Fanout:
                     any_span = True
                     chunks.append(span)
                 budget -= PyBytes_GET_SIZE(span)
+                if PyBytes_GET_SIZE(span) and is_behind(subscription):
+                    budget = self.take_more(subscription, budget, chunks)
                 if is_behind(subscription):
                     more = True
             writer.turn += 1
@@ -616,6 +649,19 @@ cdef class Fanout:
             writer.blocking = False
             writer.owner.on_writable()
         return more and not writer.paused and not writer.closed
+
+    cdef Py_ssize_t take_more(self, Subscription subscription, Py_ssize_t budget_bytes, list chunks) except? -1:
+        """Adds what follows a span, as far as the budget goes; returns what is left of it.
+
+        A source gives block by block: who returns gets several, and then the ring's events, in one write.
+        """
+        cdef bytes span
+        while is_behind(subscription) and self.fits(subscription, budget_bytes):
+            span = self.take(subscription, budget_bytes)
+            if PyBytes_GET_SIZE(span):
+                chunks.append(span)
+            budget_bytes -= PyBytes_GET_SIZE(span)
+        return budget_bytes
 
     cdef bint fits(self, Subscription subscription, Py_ssize_t budget_bytes) except -1:
         """Whether the next event of a subscription that is behind stays within the budget."""
@@ -692,11 +738,15 @@ cdef class Fanout:
     cdef Ring fetch(self, Subscription subscription):
         """Where the next event of a subscription is that the channel's ring has moved past; None: it has to wait."""
         cdef Channel channel = subscription.channel
-        cdef Ring ring = channel.source.fetch(channel, subscription.seq)
+        cdef tuple place = (channel, subscription.seq)
+        cdef Ring ring = self.fetched.get(place)
         if ring is None:
-            return None
-        if not subscription.seq < ring.head_seq <= channel.ring.head_seq:
-            raise ValueError(f"events behind {subscription.seq} end with {ring.head_seq} in {channel.name}")
+            ring = channel.source.fetch(channel, subscription.seq)
+            if ring is None:
+                return None
+            if not subscription.seq < ring.head_seq <= channel.ring.head_seq:
+                raise ValueError(f"events behind {subscription.seq} end with {ring.head_seq} in {channel.name}")
+            self.fetched[place] = ring
         # The channel's own may hold what the source has let go of.
         return ring if ring.first_seq <= channel.ring.first_seq else channel.ring
 
@@ -723,18 +773,27 @@ cdef class Fanout:
 
     cdef transmit(self, Writer writer, list chunks):
         """One write. What a transport raises ends that transport and nothing else."""
+        cdef Py_ssize_t size = 0
+        cdef Py_ssize_t sent = -1
         cdef bytes chunk
         if PyList_GET_SIZE(chunks) == 1:
             self.transmit_one(writer, <bytes>PyList_GET_ITEM(chunks, 0))
             return
-        try:
-            writer.transport.writelines(chunks)
-        except Exception:
-            self.fail(writer)
-            return
-        self.writes += 1
         for chunk in chunks:
-            self.bytes_written += PyBytes_GET_SIZE(chunk)
+            size += PyBytes_GET_SIZE(chunk)
+        if writer.fd >= 0 and not writer.paused and PyList_GET_SIZE(chunks) <= PIECES_MAX:
+            sent = send_pieces(writer.fd, chunks)
+        if sent < size:
+            try:
+                if sent > 0:
+                    writer.transport.write(memoryview(b"".join(chunks))[sent:])
+                else:
+                    writer.transport.writelines(chunks)
+            except Exception:
+                self.fail(writer)
+                return
+        self.writes += 1
+        self.bytes_written += size
 
     cdef transmit_one(self, Writer writer, bytes data):
         """As ``transmit``, of one piece."""

@@ -144,7 +144,7 @@ class Writer:
 
     def flush(self) -> None:
         self.fanout.serve(self)
-        if self.fanout.rings:
+        if self.fanout.rings or self.fanout.fetched:
             self.fanout.schedule()
 
     def settle(self) -> None:
@@ -187,6 +187,7 @@ class Fanout:
         self.behind: deque[Writer] = deque()
         self.busy: deque[Channel] = deque()
         self.rings: set[Ring] = set()
+        self.fetched: dict[tuple[Channel, int], Ring] = {}
         """Those that may keep spans."""
         self.scheduled = False
         self.error: Exception | None = None
@@ -225,6 +226,7 @@ class Fanout:
         for ring in self.rings:
             ring.forget_spans()
         self.rings.clear()
+        self.fetched.clear()
         self.sweep_time_s += self.clock() - start
         if self.behind or self.busy:
             self.schedule()
@@ -285,9 +287,13 @@ class Fanout:
                 budget = writer.profile.high_water_bytes - sum(map(len, chunks))
                 if chunks and (budget <= 0 or (any_span and not self.fits(subscription, budget))):
                     break
-                if span := self.take(subscription, budget):
+                span = self.take(subscription, budget)
+                while span:
                     any_span = True
                     chunks.append(span)
+                    budget -= len(span)
+                    more = subscription.behind and self.fits(subscription, budget)
+                    span = self.take(subscription, budget) if more else b""
             writer.turn += 1
         if chunks:
             self.transmit(writer, chunks)
@@ -325,11 +331,14 @@ class Fanout:
         channel = subscription.channel
         if subscription.seq + 1 >= channel.ring.first_seq or channel.source is None:
             return channel.ring
-        ring: Ring | None = channel.source.fetch(channel, subscription.seq)
+        ring: Ring | None = self.fetched.get((channel, subscription.seq))
         if ring is None:
-            return None
-        if not subscription.seq < ring.head_seq <= channel.ring.head_seq:
-            raise ValueError("the source is wrong")
+            ring = channel.source.fetch(channel, subscription.seq)
+            if ring is None:
+                return None
+            if not subscription.seq < ring.head_seq <= channel.ring.head_seq:
+                raise ValueError("the source is wrong")
+            self.fetched[channel, subscription.seq] = ring
         return min(ring, channel.ring, key=lambda either: either.first_seq)
 
     def take_log(self, subscription: Subscription, budget_bytes: int) -> bytes:

@@ -189,8 +189,9 @@ def test_replies_go_before_a_shared_span_also_when_a_slice_ends_before_them(
         writer.write(b"reply\n")
     stage.say(room)
     stage.settle()
-    assert {received(theirs) for _, theirs in pairs} == {b""}, "both are one write of the transport"
-    assert {bytes(transport.left) for _, transport in members} == {b"reply\nroom 1\n"}
+    assert {received(theirs) for _, theirs in pairs} == {b"reply\nroom 1\n"}
+    assert {bytes(transport.left) for _, transport in members} == {b""}
+    assert stage.counters()["writes"] == len(pairs), "both are one write"
 
 
 def test_a_full_socket_among_many_leaves_its_transport_the_rest(
@@ -286,3 +287,50 @@ def test_the_systems_own_clock_ends_a_slice() -> None:
     ready.pop()()
     assert sum(bool(client.heard) for client in clients) == 8
     assert 0 < fanout.sweep_time_s <= time.monotonic() - before
+
+
+def test_pieces_go_to_the_socket_in_one_write(pair: tuple[socket.socket, socket.socket]) -> None:
+    stage = Stage(COMPILED)
+    room = stage.channel()
+    writer, transport = connect(stage, pair[0])
+    writer.subscribe(room)
+    stage.say(room)
+    writer.write(b"joined\n")
+    stage.settle()
+    assert received(pair[1]) == b"joined\nroom 1\n"
+    assert transport.left == b""
+    counters = stage.counters()
+    assert (counters["writes"], counters["bytes_written"]) == (1, len(b"joined\nroom 1\n"))
+
+
+def test_what_the_socket_does_not_take_of_pieces_is_left_to_the_transport(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    stage = Stage(COMPILED)
+    room = stage.channel(ring_bytes=1 << 23)
+    writer, transport = connect(stage, pair[0])
+    writer.subscribe(room)
+    stage.say(room, 1 << 21)
+    writer.write(b"joined\n")
+    stage.settle()
+    assert transport.left
+    arrived = received(pair[1])
+    assert arrived.startswith(b"joined\nroom 1")
+    assert len(arrived) + len(transport.left) == len(b"joined\n") + (1 << 21) + 1
+
+
+def test_a_full_socket_leaves_all_pieces_to_the_transport(pair: tuple[socket.socket, socket.socket]) -> None:
+    stage = Stage(COMPILED)
+    room = stage.channel()
+    writer, transport = connect(stage, pair[0])
+    writer.subscribe(room)
+    filled = pair[0].send(bytes(1 << 24))
+    while filled:
+        try:
+            filled = pair[0].send(b"x")
+        except BlockingIOError:
+            filled = 0
+    stage.say(room)
+    writer.write(b"joined\n")
+    stage.settle()
+    assert transport.left == b"joined\nroom 1\n"
