@@ -212,6 +212,11 @@ cdef class FrameParser:
         return self.partial_size + self.tail_size
 
     @property
+    def unread(self) -> bool:
+        """Whether there is input that `next` has not looked at."""
+        return self.at != self.end
+
+    @property
     def idle(self) -> bool:
         """Whether it is between two messages and holds nothing, so that it may go on with another stream."""
         return not (

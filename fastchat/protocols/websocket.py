@@ -259,6 +259,20 @@ class WebSocketProtocol(StreamProtocol):
 
     # Messages
 
+    def pause_reading(self) -> None:
+        """The socket itself is paused when there is something that may not be handed over.
+
+        Most who wait have said everything: to pause and resume each of them would cost as much as an answer.
+        """
+        if self._state == OPEN:
+            self._reading_paused = True
+
+    def resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            if not self.transport.is_reading():
+                self._go_on_soon()
+
     def _is_blocked(self) -> bool:
         return self._reading_paused or (self._state == OPEN and self._pending != b"")
 
@@ -276,7 +290,8 @@ class WebSocketProtocol(StreamProtocol):
         try:
             while self._state < DRAINING:
                 if self._reading_paused or self._pending:
-                    self.transport.pause_reading()
+                    if self._pending or parser.unread:
+                        self.transport.pause_reading()
                     break
                 message = parser.next()
                 if message is None:
