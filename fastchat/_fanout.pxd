@@ -37,6 +37,7 @@ cdef class Writer:
     cdef unsigned char blocking
     cdef unsigned char queued
     cdef unsigned char hides
+    cdef unsigned char held
     cdef readonly bint closed
     cdef readonly Profile profile
     cdef list replies

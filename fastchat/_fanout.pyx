@@ -219,6 +219,8 @@ cdef class Writer:
         else:
             self.replies.append(data)
         self.reply_bytes += PyBytes_GET_SIZE(data)
+        if self.held and not self.has_room():
+            self.held = False
         self.fanout.queue_writer(self)
 
     cdef bint has_room(self):
@@ -266,7 +268,8 @@ cdef class Writer:
         subscription.index = PyList_GET_SIZE(channel.subscriptions)
         subscription.seq = ring.head_seq if after is None else after
         subscription.ephemeral_seq = channel.ephemeral.head_seq
-        if subscription.seq < ring.head_seq:
+        self.held = False
+        if subscription.seq < ring.head_seq or self.replies is not None:
             self.fanout.queue_writer(self)
         channel.subscriptions.append(subscription)
         # The sweep counts from where it stands: with one more on its way it would end one too early.
@@ -312,6 +315,22 @@ cdef class Writer:
             if is_behind(subscription):
                 return
         self.fanout.serve(self)
+
+    def hold(self):
+        """Keeps the replies for a moment, so that the next one and a first room's events share their write.
+
+        MUST be followed by ``release``. It ends as well with a subscription, and when replies have no room; where
+        there is a subscription already nothing is held, as its events would be, too.
+        """
+        if self.rooms == 0 and self.has_room():
+            self.held = True
+
+    def release(self):
+        """Ends ``hold``."""
+        if self.held:
+            self.held = False
+            if self.replies is not None:
+                self.fanout.queue_writer(self)
 
     def finish(self):
         """Hands the waiting replies to the transport, paused or not: for the last words before it is closed."""
@@ -437,7 +456,7 @@ cdef class Fanout:
             self.call_soon(self.run)
 
     cdef queue_writer(self, Writer writer):
-        if not writer.queued and not writer.paused:
+        if not writer.queued and not writer.paused and not writer.held:
             writer.queued = True
             self.behind.append(writer)
             self.schedule()
@@ -600,7 +619,7 @@ cdef class Fanout:
         cdef list chunks = None
         cdef bint more = False
         cdef bint any_span = False
-        if writer.closed or writer.paused:
+        if writer.closed or writer.paused or writer.held:
             return False
         if count == 1 and writer.replies is None and not writer.blocking:
             # Nearly everyone in a large room: what follows comes down to this.
@@ -792,8 +811,7 @@ cdef class Fanout:
             except Exception:
                 self.fail(writer)
                 return
-        self.writes += 1
-        self.bytes_written += size
+        self.count_write(size)
 
     cdef transmit_one(self, Writer writer, bytes data):
         """As ``transmit``, of one piece."""

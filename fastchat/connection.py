@@ -93,7 +93,12 @@ class Connection:
         self._pause_if_needed(now)
 
     def on_settled(self) -> None:
-        """What one read brought has been carried out."""
+        """What one read brought has been carried out, or waits: what is answered by then waits with it.
+
+        Who comes back says hello and asks for a room in one breath, and gets everything in one write.
+        """
+        if self.session.blocked:
+            self.writer.hold()
         self.writer.settle()
 
     def on_last_words(self) -> None:
@@ -180,6 +185,7 @@ class Connection:
 
     def on_unblocked(self) -> None:
         """The session takes commands again."""
+        self.writer.release()
         if not self._finished:
             self._go_on()
         elif self.session.idle and not self._ending:

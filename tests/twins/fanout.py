@@ -94,6 +94,7 @@ class Writer:
         self.subscriptions: list[Subscription] = []
         self.left: list[str] = []
         self.turn = 0
+        self.held = False
         transport.set_write_buffer_limits(high=0, low=0)
         if transport.get_write_buffer_size():
             self.pause()
@@ -101,6 +102,7 @@ class Writer:
     def write(self, data: bytes) -> None:
         if not self.closed:
             self.replies.append(data)
+            self.held = self.held and self.has_room
             self.fanout.queue_writer(self)
 
     @property
@@ -131,7 +133,8 @@ class Writer:
         channel.subscriptions.append(subscription)
         channel.unvisited += 1
         self.subscriptions.append(subscription)
-        if subscription.seq != channel.ring.head_seq:
+        self.held = False
+        if subscription.seq != channel.ring.head_seq or self.replies:
             self.fanout.queue_writer(self)
         return subscription
 
@@ -150,6 +153,15 @@ class Writer:
     def settle(self) -> None:
         if self.replies and not any(subscription.behind for subscription in self.subscriptions):
             self.fanout.serve(self)
+
+    def hold(self) -> None:
+        self.held = not self.subscriptions and self.has_room
+
+    def release(self) -> None:
+        if self.held:
+            self.held = False
+            if self.replies:
+                self.fanout.queue_writer(self)
 
     def finish(self) -> None:
         if self.replies:
@@ -204,7 +216,7 @@ class Fanout:
             self.call_soon(self.tick)
 
     def queue_writer(self, writer: Writer) -> None:
-        if writer not in self.behind and not writer.paused and not writer.closed:
+        if writer not in self.behind and not (writer.paused or writer.closed or writer.held):
             self.behind.append(writer)
             self.schedule()
 
@@ -275,7 +287,7 @@ class Fanout:
             self.schedule()
 
     def flush(self, writer: Writer) -> bool:
-        if writer.closed or writer.paused:
+        if writer.closed or writer.paused or writer.held:
             return False
         chunks = [b"".join(writer.replies)] if writer.replies else []
         writer.replies = []
