@@ -201,24 +201,28 @@ def test_no_message_comes_after_pause_reading() -> None:
     assert client.handler.take() == [("message", b"d", True), ("message", b"e", True)]
 
 
+def is_read(client: Client) -> bool:
+    return client.transport.reading
+
+
 def test_the_socket_is_paused_when_something_comes_that_has_to_wait() -> None:
     client = Client()
     client.handler.stream.pause_reading()
-    assert client.transport.reading, "nobody has said anything"
+    assert is_read(client), "nobody has said anything"
     client.handler.stream.resume_reading()
     client.send(masked(TEXT, b"a"))
     assert client.handler.take() == [("message", b"a", True)]
     client.handler.stream.pause_reading()
     client.send(masked(TEXT, b"b"))
-    assert not client.transport.reading
+    assert not is_read(client)
     client.handler.stream.resume_reading()
     client.handler.stream.pause_reading()
     client.loop.turn()
-    assert not client.transport.reading
+    assert not is_read(client)
     assert client.handler.take() == []
     client.handler.stream.resume_reading()
     client.loop.turn()
-    assert client.transport.reading
+    assert is_read(client)
     assert client.handler.take() == [("message", b"b", True)]
 
 

@@ -1,7 +1,7 @@
 """Reads that many ask for at once: who asks in one turn of the loop shares one.
 
-So does who asks while another one is under way. A read for each would hand the interpreter to the reader's thread
-and back for every client that returns, which takes longer than the read.
+So does who asks while another one is under way. A read for each would hand the interpreter to the reader's
+thread and back for every client that returns, which takes longer than the read.
 """
 
 from __future__ import annotations
