@@ -2,7 +2,7 @@
 
 import importlib.util
 
-COMPILED = ("_checks", "_events", "_ring", "_hooks", "_fanout", "_websocket")
+COMPILED = ("_checks", "_events", "_ring", "_handshake", "_hooks", "_fanout", "_websocket")
 HOW_TO_COMPILE = "run 'pip install .' with a C compiler installed, or 'make build'"
 
 

@@ -299,13 +299,10 @@ class Fanout:
                 budget = writer.profile.high_water_bytes - sum(map(len, chunks))
                 if chunks and (budget <= 0 or (any_span and not self.fits(subscription, budget))):
                     break
-                span = self.take(subscription, budget)
-                while span:
+                if span := self.take(subscription, budget):
                     any_span = True
                     chunks.append(span)
-                    budget -= len(span)
-                    more = subscription.behind and self.fits(subscription, budget)
-                    span = self.take(subscription, budget) if more else b""
+                    self.take_more(subscription, budget - len(span), chunks)
             writer.turn += 1
         if chunks:
             self.transmit(writer, chunks)
@@ -313,6 +310,12 @@ class Fanout:
             writer.blocking = False
             writer.owner.on_writable()
         return any(subscription.behind for subscription in writer.subscriptions) and not writer.paused
+
+    def take_more(self, subscription: Subscription, budget_bytes: int, chunks: list[bytes]) -> None:
+        while subscription.behind and self.fits(subscription, budget_bytes):
+            if span := self.take(subscription, budget_bytes):
+                chunks.append(span)
+                budget_bytes -= len(span)
 
     def fits(self, subscription: Subscription, budget_bytes: int) -> bool:
         channel, encode = subscription.channel, subscription.writer.profile.encode
