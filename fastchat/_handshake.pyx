@@ -7,7 +7,7 @@ there, with the same answer.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memcmp
+from libc.string cimport memchr, memcmp
 
 from binascii import b2a_base64
 from hashlib import sha1
@@ -145,7 +145,15 @@ cdef int _judge(const char* name, Py_ssize_t size, const char* value, Py_ssize_t
     if size == 21 and _is(name, size, b"sec-websocket-version", 21):
         return VERSION if length == 2 and memcmp(value, b"13", 2) == 0 else -1
     if size == 22 and _is(name, size, b"sec-websocket-protocol", 22):
+        # What is offered beside the protocol, or instead of it, may be a token.
+        if memchr(value, b",", <size_t>length) is not NULL or (
+            length >= 15 and memcmp(value, b"fastchat.token.", 15) == 0
+        ):
+            return -1
         return PROTOCOL
+    # It may have a token.
+    if size == 13 and _is(name, size, b"authorization", 13):
+        return -1
     # A body, which would begin where messages do.
     if (size == 14 and _is(name, size, b"content-length", 14)) or (
         size == 17 and _is(name, size, b"transfer-encoding", 17)

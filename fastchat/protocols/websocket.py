@@ -223,9 +223,9 @@ class WebSocketProtocol(StreamProtocol):
         except HandshakeError as error:
             self._refuse(error.response)
             return
-        self._admit(encode_accept(upgrade), request.headers.get("x-forwarded-for", ()))
+        self._admit(encode_accept(upgrade), request.headers.get("x-forwarded-for", ()), upgrade.token)
 
-    def _admit(self, response: bytes, forwarded_for: Sequence[str]) -> None:
+    def _admit(self, response: bytes, forwarded_for: Sequence[str], token: str | None = None) -> None:
         """Opens the connection with this response, if one more is welcome from where it comes."""
         listener = self._listener
         self.peer_address = address = peer_address(self.transport)
@@ -241,8 +241,8 @@ class WebSocketProtocol(StreamProtocol):
         self.transport.write(response)
         listener.keep_alive.add(self)
         handler.on_open(self)
-        if upgrade.token is not None:
-            handler.on_token(upgrade.token)
+        if token is not None:
+            handler.on_token(token)
 
     def _refuse(self, response: bytes) -> None:
         self._pending = b""
