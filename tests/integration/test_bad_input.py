@@ -178,7 +178,7 @@ async def test_missing_fields(
         ({"type": "hello", "user": ""}, "user"),
         ({"type": "hello", "user": "with space"}, "user"),
         ({"type": "hello", "user": "x" * 33}, "user"),
-        ({"type": "hello", "user": "zoë"}, "user"),
+        ({"type": "hello", "user": "zoe\u0308\u202e"}, "user"),
         ({"type": "join", "room": 7}, "room"),
         ({"type": "join", "room": "ok", "epoch": 5}, "epoch"),
         ({"type": "send", "room": "ROOM", "text": 5}, "text"),
