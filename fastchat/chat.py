@@ -13,6 +13,9 @@ from fastchat.presence import CallLater
 from fastchat.rooms import Hub
 from fastchat.session import Limits
 
+HOLD_S = 0.05
+"""How long an answer waits for the next one at most. A read of the marks of thousands takes less."""
+
 
 class Member(Protocol):
     """A connection, as the server sees it."""
@@ -123,8 +126,24 @@ class Chat:
     call_later: CallLater
     offered_tokens: dict[Member, str] = field(default_factory=dict, init=False)
     """What came with the handshakes of those who have not said hello yet."""
+    _held: list[Writer] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         # Sessions know the hub alone.
         self.hub.authenticator = self.authenticator
         self.hub.accounts = self.accounts
+
+    def hold(self, writer: Writer) -> None:
+        """Holds what is answered for the next answer, yet not for one that is long in coming.
+
+        All who are held meanwhile share a timer, so some wait for less than ``HOLD_S``.
+        """
+        writer.hold()
+        if not self._held:
+            self.call_later(HOLD_S, self._release_held)
+        self._held.append(writer)
+
+    def _release_held(self) -> None:
+        held, self._held = self._held, []
+        for writer in held:
+            writer.release()

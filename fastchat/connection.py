@@ -97,8 +97,8 @@ class Connection:
 
         Who comes back says hello and asks for a room in one breath, and gets everything in one write.
         """
-        if self.session.blocked:
-            self.writer.hold()
+        if self.session.blocked and not self.session.rooms:
+            self._chat.hold(self.writer)
         self.writer.settle()
 
     def on_last_words(self) -> None:

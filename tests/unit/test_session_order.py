@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fastchat.chat import HOLD_S
 from fastchat.messages import dumps
 from fastchat.session import UNSTORED_MAX
 from tests.answers import refusal, seqs, types
@@ -81,6 +82,34 @@ def check_pipeline(heard: list[Document]) -> None:
     assert [m["text"] for m in by_type["found"]["messages"]] == ["1"]
     assert by_type["error"] == refusal("not_joined", "room")
     assert by_type["joined"]["head"] == 4
+
+
+def test_welcome_does_not_wait_for_a_store_that_does_not_answer(
+    party: Party, store: SlowStore, client: JsonClient
+) -> None:
+    client.send_raw(*[dumps(command) for command in PIPELINE[:2]])
+    party.pass_time(HOLD_S / 2)
+    assert types(client.heard()) == []
+    party.pass_time(HOLD_S / 2)
+    assert types(client.heard()) == ["welcome"]
+    assert store.waiting
+
+
+def test_many_who_wait_share_a_timer(party: Party) -> None:
+    clients = [party.websocket() for _ in range(3)]
+    timers: list[float] = []
+    call_later = party.chat.call_later
+
+    def count(delay_s: float, callback: Callable[[], None]) -> Any:
+        timers.append(delay_s)
+        return call_later(delay_s, callback)
+
+    party.chat.call_later = count
+    for number, client in enumerate(clients):
+        client.send_raw(dumps({"type": "hello", "user": f"guest{number}"}), dumps(PIPELINE[1]))
+    assert timers == [HOLD_S]
+    party.pass_time(HOLD_S)
+    assert [types(client.heard()) for client in clients] == [["welcome"]] * 3
 
 
 @pytest.mark.parametrize("at_once", [1, 2, None])
