@@ -244,7 +244,6 @@ async def test_seq_as_float(offender: RawClient, bystanders: Bystanders, seq: st
         "a\0",
         "x" * 65,
         "#x",
-        "@a,b",
         "..",
         "\u0661",
     ],
