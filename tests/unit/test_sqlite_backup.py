@@ -179,10 +179,10 @@ def test_a_damaged_store_gives_no_copy(path: Path, tmp_path: Path) -> None:
 
 
 def damage_a_store(path: Path) -> None:
-    """Writes garbage into the middle of a file with a few hundred events."""
+    """Writes garbage into the middle of a file with so many events that all tables begin before it."""
     pump = Pump()
     store = SqliteStore(path, deliver=pump.deliver, durability="normal")
-    OpenRoom(store, pump).fill(500, "some text " * 20)
+    OpenRoom(store, pump).fill(2000, "some text " * 20)
     store.close()
     with path.open("r+b") as file:
         size = path.stat().st_size
