@@ -60,7 +60,11 @@ def normalize_name(text: str, field: str = "user") -> str:
 
 def name_key(name: str) -> str:
     """What the name has in common with all that look like it. MUST be a normalized name."""
-    return name.lower() if name.isascii() else _skeleton(name.lower())
+    small = name.lower()
+    if not name.isascii():
+        return _skeleton(small)
+    # The name itself where it can be: thousands of guests need no second string each.
+    return name if small == name else small
 
 
 def _find_problem(name: str) -> str | None:
