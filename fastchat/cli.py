@@ -5,10 +5,9 @@ An error is one line, not a traceback. Exit code 2: wrong settings or usage; 1: 
 
 import importlib.metadata
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -17,19 +16,8 @@ from fastchat.compiled import find_missing
 from fastchat.config import ConfigError, Loaded, Settings, describe, load, read
 from fastchat.config.duration import parse_duration_s
 from fastchat.control import audit, rooms, users
+from fastchat.control.options import FAILURE, USAGE, ConfigFile, Sets, end
 from fastchat.errors import StartError
-
-USAGE = 2
-FAILURE = 1
-
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", help="Settings in TOML; FASTCHAT_CONFIG names one, too."),
-]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One setting; may be repeated, the last counts."),
-]
 
 app = typer.Typer(
     help="A chat server: rooms over WebSocket, JSON lines and plain text.",
@@ -108,7 +96,7 @@ def serve(
     try:
         status = server.run(settings, reload=reload, ready_fd=ready_fd, ready_file=ready_file)
     except StartError as error:
-        _fail([str(error)], FAILURE)
+        end([str(error)], FAILURE)
     raise typer.Exit(status)
 
 
@@ -129,13 +117,11 @@ def backup(
 
     source = sqlite_path(url)
     if source is None:
-        _fail(
-            [f"store.url is {url}, of which there is nothing to copy; name a store with --store URL"], USAGE
-        )
+        end([f"store.url is {url}, of which there is nothing to copy; name a store with --store URL"], USAGE)
     try:
         size_bytes = back_up(source, file, replace=force)
     except StoreError as error:
-        _fail([str(error)], FAILURE)
+        end([str(error)], FAILURE)
     print(f"copied {source} to {file}: {size_bytes} bytes")
 
 
@@ -169,11 +155,11 @@ def token(
     try:
         made = sign_token(settings.auth, user, grants, parse_duration_s(expires), key)
     except ValueError as error:
-        _fail([f"--expires: {error}"], USAGE)
+        end([f"--expires: {error}"], USAGE)
     except WireError as error:
-        _fail([error.message], USAGE)
+        end([error.message], USAGE)
     except StartError as error:
-        _fail([str(error)], USAGE)
+        end([str(error)], USAGE)
     print(made)
 
 
@@ -205,22 +191,16 @@ def _read(
     try:
         return read(config, sets or [], environ, flags)
     except ConfigError as error:
-        _fail(error.problems, USAGE)
+        end(error.problems, USAGE)
 
 
 def _check_open(descriptor: int) -> None:
     try:
         os.fstat(descriptor)
     except (OSError, OverflowError):
-        _fail([f"--ready-fd: {descriptor} is not an open file descriptor"], USAGE)
+        end([f"--ready-fd: {descriptor} is not an open file descriptor"], USAGE)
 
 
 def _check_compiled() -> None:
     if (problem := find_missing()) is not None:
-        _fail([problem], FAILURE)
-
-
-def _fail(problems: list[str], status: int) -> NoReturn:
-    for problem in problems:
-        print(f"fastchat: {problem}", file=sys.stderr)
-    raise typer.Exit(status)
+        end([problem], FAILURE)

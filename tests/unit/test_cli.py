@@ -19,6 +19,7 @@ import fastchat
 from fastchat import cli
 from fastchat.config import Address, ConfigError, Settings
 from fastchat.config.address import ADDRESS
+from fastchat.control.options import USAGE
 from fastchat.errors import StartError, cannot_listen
 
 Result = typer.testing.Result
@@ -339,7 +340,7 @@ def test_a_token_is_signed_with_a_private_key(tmp_path: Path, option: str) -> No
 )
 def test_why_there_is_no_token_is_said_in_one_line(arguments: list[str], problem: str) -> None:
     result = run("token", "--user", "alice", *arguments)
-    assert result.exit_code == cli.USAGE
+    assert result.exit_code == USAGE
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
     assert problem in result.stderr
@@ -348,4 +349,4 @@ def test_why_there_is_no_token_is_said_in_one_line(arguments: list[str], problem
 
 def test_a_token_is_for_a_name() -> None:
     result = run("token", "--user", "al ice", "--set", f"auth.secret={SECRET}")
-    assert (result.exit_code, result.stderr.startswith("fastchat: user must be letters")) == (cli.USAGE, True)
+    assert (result.exit_code, result.stderr.startswith("fastchat: user must be letters")) == (USAGE, True)
