@@ -83,7 +83,7 @@ class Room:
         self.name = log.room
         self.log = log
         self.channel: Channel = hub.fanout.channel(self.name, hub.ring_bytes(self.name), log.head)
-        log.attach(self.channel.ring)
+        log.attach(self.channel.ring, self)
         if log.durable:
             self.channel.source = Replay(log, hub.blocks, hub.call_later)
         # Who is in a room of two is nobody's business, not even the other one's.
@@ -142,6 +142,17 @@ class Room:
 
         self.awaited += 1
         self.log.append(draft, on_stored)
+
+    # What other nodes have stored
+
+    def on_foreign(self, stored: Stored) -> None:
+        """An event that another node has stored: the members get it in its turn."""
+        assert stored.body is not None
+        self.channel.publish(Event(stored.seq, stored.body), None)
+
+    def on_facts(self, facts: Facts) -> None:
+        """Another node has changed the rules."""
+        self.rules = rules_of(self.name, facts)
 
     # What its rules are
 

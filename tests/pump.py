@@ -86,11 +86,22 @@ class OpenRoom:
     name: str = "lobby"
     ring_bytes: int = RING_BYTES
     log: RoomLog = field(init=False)
+    told_facts: list[Facts] = field(default_factory=list)
+    """What the log has told of facts that others have changed."""
 
     def __post_init__(self) -> None:
         self.log = self.pump.answer(lambda done: self.store.open(self.name, done))
         self.ring = Ring(self.ring_bytes, self.log.head)
-        self.log.attach(self.ring)
+        self.log.attach(self.ring, self)
+
+    def on_foreign(self, stored: Stored) -> None:
+        """Another process has stored an event."""
+        assert stored.body is not None
+        self.ring.append(Event(stored.seq, stored.body))
+
+    def on_facts(self, facts: Facts) -> None:
+        """Another process has changed the facts."""
+        self.told_facts.append(facts)
 
     def begin(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
         """Appends; the answer comes with a turn of the pump at the latest."""

@@ -18,6 +18,7 @@ from fastchat.store import (
     RoomSummary,
     Stored,
 )
+from fastchat.store.interface import Follower
 from fastchat.store.pairs import has_guest
 
 
@@ -173,9 +174,9 @@ class SlowLog:
     def first(self) -> int:
         return self._log.first
 
-    def attach(self, ring: Ring) -> None:
+    def attach(self, ring: Ring, follower: Follower) -> None:
         self.attached += 1
-        self._log.attach(ring)
+        self._log.attach(ring, follower)
 
     def append(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
         self._store.ask("append", lambda: self._log.append(draft, done), done)

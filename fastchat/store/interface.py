@@ -6,10 +6,11 @@ commit, and nothing above can tell which it talks to. Every callback is called e
 thread, with a WireError where the store cannot do it (``unavailable``: nothing has been stored).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
+from zlib import crc32
 
 from fastchat._events import Draft as Draft
 from fastchat._events import Kind as Kind
@@ -119,6 +120,25 @@ class RoomSummary:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What one node has committed, for the others: an event; or, without a body, that the facts are others."""
+
+    room: str
+    seq: int
+    body: bytes | None
+
+
+class Follower(Protocol):
+    """Who is told what a log has from elsewhere: the room. In the loop's thread."""
+
+    def on_foreign(self, stored: Stored) -> None:
+        """An event that another node has stored, in its turn among those that are appended here."""
+
+    def on_facts(self, facts: Facts) -> None:
+        """Another node has changed the facts: they are these now."""
+
+
 class RoomLog(Protocol):
     """One room's events, numbered 1, 2, 3 … without holes."""
 
@@ -138,8 +158,11 @@ class RoomLog(Protocol):
     def first(self) -> int:
         """The ``seq`` of the oldest event that is kept; ``head + 1`` where there is none."""
 
-    def attach(self, ring: Ring) -> None:
-        """Tells where the newest events are held; called once, before anything else."""
+    def attach(self, ring: Ring, follower: Follower) -> None:
+        """Tells where the newest events are held, and who follows; called once, before anything else.
+
+        A log that this process has to itself never calls the follower.
+        """
 
     def append(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
         """Keeps the event and calls ``done``, in order of ``seq``, when it is as durable as promised.
@@ -241,3 +264,131 @@ class Store(Directory, Protocol):
 
     def close(self) -> None:
         """Finishes what was begun and lets go of files and threads. Blocks; call it outside the loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How this node stands among the others, for as long as its lease holds."""
+
+    nodes: Sequence[str]
+    """All that are alive, this one among them."""
+    slots: Collection[int]
+    """The slots (see ``slot_of``) whose unsent events are this node's to send."""
+    renewed: bool
+    """Whether the lease still held. Where not, others may have the names of this node's guests."""
+
+
+class SharedStore(Store, Protocol):
+    """A store of several nodes. What one of them commits the others hear of by a bus, or find out here.
+
+    The bus may lose, repeat and reorder: every room's events are told to its follower in order and once.
+    """
+
+    node: str
+    """Names this process among the nodes, and is another name after each start."""
+
+    def observe(self, on_commit: Callable[[Sequence[Committed]], None]) -> None:
+        """Has everything told that this node commits, once a commit and before its senders are answered."""
+
+    def receive(self, committed: Sequence[Committed]) -> None:
+        """Other nodes have committed this; what is missing before it is read from the store."""
+
+    def compare(self) -> None:
+        """Looks whether open rooms have more events or other facts than was told; fetches what is missing."""
+
+    def beat(self, done: Callable[[Standing | WireError], None]) -> None:
+        """Renews this node's lease, ends those of dead ones, and shares their work out among the living."""
+
+    def claim(self, keys: Sequence[str], done: Callable[[Collection[str] | WireError], None]) -> None:
+        """Takes guests' names for this node, as long as its lease holds; answers those that others have.
+
+        Those of this node already are its own again. All who ask at once share one round trip.
+        """
+
+    def release(self, keys: Sequence[str]) -> None:
+        """Gives names back. MUST NOT block."""
+
+    def forget(self, room: str) -> None:
+        """Takes a guest's room of two away, with everything in it. MUST NOT block."""
+
+
+SLOTS = 256
+"""Rooms are divided into so many, for the bus and for the work of sending events on."""
+
+
+def slot_of(room: str) -> int:
+    """The slot of a room, the same everywhere and for ever."""
+    return crc32(room.encode()) % SLOTS
+
+
+# What waits for a broker
+
+
+@dataclass(frozen=True, slots=True)
+class UnsentEvents:
+    """Consecutive events of a room that no broker has confirmed: ``bodies[i]`` has ``seq`` ``first + i``."""
+
+    room: str
+    epoch: str
+    first: int
+    bodies: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that is no event of a room's log, for other services: a session, a receipt, presence."""
+
+    number: int
+    """The store's own; 0 before it is kept."""
+    slot: int
+    body: bytes
+    """A CloudEvent as JSON, ready to be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """The oldest of what waits, at most as much as was asked for; ``more`` tells whether there is more."""
+
+    events: Sequence[UnsentEvents]
+    notices: Sequence[Notice]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How much waits: events of rooms and notices, and since when, in ms since 1970 (0: nothing waits)."""
+
+    events: int
+    notices: int
+    oldest_ms: int
+    dropped: int
+    """Notices that were dropped since the store was made, as there were too many (see ``keep_notices``)."""
+
+
+class Outbox(Protocol):
+    """What other services have not been told yet. The log of a room is its own outbox: a cursor in it.
+
+    A durable store is one. ``slots`` are those whose work this process does; None means all.
+    """
+
+    def begin_sending(self, done: Callable[[WireError | None], None]) -> None:
+        """From the first call on events wait to be sent; what was there before does not. Again: no effect.
+
+        What waits is not trimmed.
+        """
+
+    def notify(self, notices: Sequence[Notice]) -> None:
+        """Keeps notices with the next commit; drops the oldest beyond a limit. MUST NOT block."""
+
+    def unsent(
+        self, slots: Collection[int] | None, limit: int, done: Callable[[Unsent | WireError], None]
+    ) -> None:
+        """The oldest that waits, each room's events in order."""
+
+    def sent(
+        self, heads: Mapping[str, int], notices: Sequence[int], done: Callable[[WireError | None], None]
+    ) -> None:
+        """A broker has confirmed events up to these ``seq`` by room, and these notices."""
+
+    def backlog(self, done: Callable[[Backlog | WireError], None]) -> None:
+        """How much waits in all slots."""

@@ -20,6 +20,7 @@ from fastchat.store.interface import (
     Direct,
     Draft,
     Facts,
+    Follower,
     Kind,
     Page,
     RoomLog,
@@ -84,7 +85,7 @@ class MemoryLog:
         """Of the events that the ring holds."""
         return self._ring.size_bytes
 
-    def attach(self, ring: Ring) -> None:
+    def attach(self, ring: Ring, follower: Follower) -> None:
         """The ring is all there is of this log."""
         self._ring = ring
 

@@ -24,8 +24,8 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("control.socket",), "the server's side of these commands"),
     (("control.path",), "where both sides meet"),
     (
-        ("web", "protocols", "sockets", "auth", "hooks"),
-        "edges: HTTP, the classes that hold the sockets, passwords and tokens, an operator's own functions",
+        ("web", "protocols", "sockets", "auth", "hooks", "broker"),
+        "edges: HTTP, the classes that hold the sockets, passwords and tokens, an operator's own functions, brokers",
     ),
     (("connection", "local"), "between an edge and a session: what arrives, what has to wait, how it ends"),
     (("protocols.stream",), "the interface between an edge and its connection"),
@@ -41,8 +41,8 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
         "who is online, and which rooms go with a guest; who may do what in a room; names in order",
     ),
     (
-        ("auth.interface", "hooks.interface"),
-        "who proves a name; what an operator's functions are asked",
+        ("auth.interface", "hooks.interface", "broker.interface"),
+        "who proves a name; what an operator's functions are asked; what brokers do",
     ),
     (("store",), "where a room's events are kept, and who there is"),
     (("auth.names",), "how names are spelled, and which look alike"),

@@ -18,6 +18,7 @@ from fastchat.store.interface import (
     Block,
     Draft,
     Facts,
+    Follower,
     Page,
     Retention,
     RoomLog,
@@ -59,7 +60,7 @@ class SqliteLog:
         """The ``seq`` of the oldest event that trimming has left."""
         return self.state.first
 
-    def attach(self, ring: Ring) -> None:
+    def attach(self, ring: Ring, follower: Follower) -> None:
         """The ring is a cache here."""
 
     def append(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:

@@ -1,0 +1,1 @@
+"""RabbitMQ, NATS and Redis: what one broker does for the chat and for other services."""
