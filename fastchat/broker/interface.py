@@ -51,8 +51,8 @@ class Bus(Connected, Protocol):
     def listen(self, on_message: Callable[[str, bytes], None], on_connected: Callable[[], None]) -> None:
         """Whom to call, in the loop's thread; called once, before ``start``.
 
-        ``on_connected()`` after each connection, once the subscriptions are there again: what was published in
-        between is lost.
+        ``on_connected()`` after each connection, once the subscriptions are there again: what was published
+        in between is lost.
         """
 
 
@@ -61,7 +61,7 @@ class Outgoing:
     """An event for other services."""
 
     key: str
-    """What kind of event, and of which room: a routing key such as ``message.lobby`` or ``session.connected``."""
+    """What kind of event, and of which room: ``message.lobby``, ``session.connected``."""
     id: str
     """The same for the same event: receivers, and brokers that can, drop repeats by it."""
     body: bytes
@@ -81,7 +81,7 @@ class EventSink(Connected, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A command that came in. Exactly one of the three MUST be called once; until then it comes again after a crash."""
+    """A command that came in. One of the three MUST be called, once; until then it comes again after a crash."""
 
     body: bytes
     id: str
@@ -98,4 +98,7 @@ class InboxSource(Connected, Protocol):
     """Commands from other services. Every message goes to one node."""
 
     def listen(self, on_delivery: Callable[[Delivery], None]) -> None:
-        """Whom to call, in the loop's thread; called once, before ``start``. At most 256 are unanswered at a time."""
+        """Whom to call, in the loop's thread; called once, before ``start``.
+
+        At most 256 are unanswered at a time.
+        """

@@ -122,7 +122,7 @@ class RoomSummary:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What one node has committed, for the others: an event; or, without a body, that the facts are others."""
+    """What one node has committed, for the others: an event; without a body, that the facts are others."""
 
     room: str
     seq: int
