@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("control.path",), "where both sides meet"),
     (
         ("web", "protocols", "sockets", "auth", "hooks", "broker"),
-        "edges: HTTP, the sockets' classes, passwords and tokens, an operator's own functions, brokers",
+        "edges: HTTP, the sockets, passwords and tokens, an operator's own functions, brokers",
     ),
     (("connection", "local"), "between an edge and a session: what arrives, what has to wait, how it ends"),
     (("protocols.stream",), "the interface between an edge and its connection"),
