@@ -81,7 +81,7 @@ class EventSink(Connected, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A command that came in. One of the three MUST be called, once; until then it comes again after a crash."""
+    """A command that came in. One of the three MUST be called, once; until then it comes again."""
 
     body: bytes
     id: str
