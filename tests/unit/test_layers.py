@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
         ("web", "protocols", "sockets", "auth", "hooks", "broker"),
         "edges: HTTP, the sockets, passwords and tokens, an operator's own functions, brokers",
     ),
+    (("cluster",), "other nodes: the way to them over the bus"),
     (("connection", "local"), "between an edge and a session: what arrives, what has to wait, how it ends"),
     (("protocols.stream",), "the interface between an edge and its connection"),
     (("chat",), "what all connections of one server share"),
@@ -41,8 +42,8 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
         "who is online, and which rooms go with a guest; who may do what in a room; names in order",
     ),
     (
-        ("auth.interface", "hooks.interface", "broker.interface"),
-        "who proves a name; what an operator's functions are asked; what brokers do",
+        ("auth.interface", "hooks.interface", "broker.interface", "cluster.interface"),
+        "who proves a name; what an operator's functions are asked; what brokers do; what nodes tell each other",
     ),
     (("store",), "where a room's events are kept, and who there is"),
     (("auth.names",), "how names are spelled, and which look alike"),
