@@ -43,7 +43,7 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("auth.interface", "hooks.interface", "broker.interface", "cluster.interface"),
-        "who proves a name; what an operator's functions are asked; what brokers do; what nodes tell each other",
+        "who proves a name; what an operator's functions are asked; what brokers do; what nodes need",
     ),
     (("store",), "where a room's events are kept, and who there is"),
     (("auth.names",), "how names are spelled, and which look alike"),
