@@ -11,6 +11,7 @@ import uvloop
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from tests import leftovers
+from tests.services import postgres
 
 # Shrinking and timing depend on the machine: a shared one must give the same answer every time.
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None, max_examples=100)
@@ -26,6 +27,11 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loop that the server runs on is the one that it is tested on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stops the services that tests have shared; of several processes the last one does."""
+    postgres.SHARED.close()
 
 
 @pytest.fixture(autouse=True)
