@@ -14,7 +14,9 @@ import typer
 from fastchat import log
 from fastchat.compiled import find_missing
 from fastchat.config import ConfigError, Loaded, Settings, describe, load, read
+from fastchat.config.cluster import is_postgresql
 from fastchat.config.duration import parse_duration_s
+from fastchat.config.service_url import masked
 from fastchat.control import audit, rooms, users
 from fastchat.control.options import FAILURE, USAGE, ConfigFile, Sets, end
 from fastchat.errors import StartError
@@ -68,6 +70,12 @@ def serve(
     store: Annotated[
         str | None, typer.Option(metavar="URL", help="Where rooms are kept (store.url).")
     ] = None,
+    broker: Annotated[
+        str | None, typer.Option(metavar="URL", help="RabbitMQ, NATS or Redis (broker.url).")
+    ] = None,
+    workers: Annotated[
+        str | None, typer.Option(metavar="N", help="Processes on the same ports (server.workers).")
+    ] = None,
     config: ConfigFile = None,
     sets: Sets = None,
     ready_fd: Annotated[
@@ -79,7 +87,13 @@ def serve(
     ] = None,
 ) -> None:
     """Run the server until SIGTERM or SIGINT; SIGHUP reads [fanout] again."""
-    flags = {"http.listen": http, "line.listen": line, "store.url": store}
+    flags = {
+        "http.listen": http,
+        "line.listen": line,
+        "store.url": store,
+        "broker.url": broker,
+        "server.workers": workers,
+    }
     environ = dict(os.environ)
 
     def reload() -> Settings:
@@ -112,6 +126,8 @@ def backup(
 ) -> None:
     """Copy the store to FILE, checked and complete, also while the server runs."""
     url = _read(config, sets, os.environ, {"store.url": store}).settings.store.url
+    if is_postgresql(url):
+        end([f"store.url is {masked(url)}: copy a PostgreSQL database with its own pg_dump"], USAGE)
     _check_compiled()
     from fastchat.store import StoreError, back_up, sqlite_path
 

@@ -24,6 +24,7 @@ from fastchat.auth.authentication import Authentication
 from fastchat.auth.building import build_authentication, build_keyring, build_passwords
 from fastchat.chat import Census, Chat, Member, Profiles
 from fastchat.config import Address, ConfigError, Settings, changes, is_live
+from fastchat.config.service_url import masked
 from fastchat.config.settings import RoomClass
 from fastchat.connection import LineConnection, WebSocketConnection
 from fastchat.control.socket import ControlSocket
@@ -510,7 +511,7 @@ async def _serve(server: Server, ready_fd: int | None, ready_file: Path | None) 
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     try:
-        _announce(addresses, sqlite_path(server.settings.store.url) or "memory", ready_fd, ready_file)
+        _announce(addresses, _places(server.settings), ready_fd, ready_file)
     except StartError:
         await server.close_store()
         raise
@@ -519,8 +520,19 @@ async def _serve(server: Server, ready_fd: int | None, ready_file: Path | None) 
     return 0
 
 
+def _places(settings: Settings) -> dict[str, object]:
+    """Where the server keeps what it has, and whom it tells, without passwords."""
+    url = settings.store.url
+    places: dict[str, object] = {
+        "store": "memory" if url == "memory:" else sqlite_path(url) or masked(url),
+    }
+    if settings.broker.url:
+        places["broker"] = masked(settings.broker.url)
+    return places
+
+
 def _announce(
-    addresses: dict[str, str], store: object, ready_fd: int | None, ready_file: Path | None
+    addresses: dict[str, str], places: dict[str, object], ready_fd: int | None, ready_file: Path | None
 ) -> None:
     """Prints the addresses, and writes them as JSON where a script waits for them."""
     print(f"fastchat {VERSION} is ready")
@@ -528,7 +540,8 @@ def _announce(
     print(f"  WebSocket  ws://{addresses['http']}/ws")
     if "line" in addresses:
         print(f"  lines      {addresses['line']}   (nc {addresses['line'].replace(':', ' ')})")
-    print(f"  store      {store}", flush=True)
+    for name, place in places.items():
+        print(f"  {name:<9}  {place}", flush=True)
     ready = json.dumps({**addresses, "pid": os.getpid()}) + "\n"
     if ready_fd is not None:
         try:

@@ -57,7 +57,7 @@ def listen_locally(path: Path, setting: str) -> socket.socket:
     """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if path.is_socket() and not _is_answered(path):
+        if path.is_socket() and not is_answered(path):
             path.unlink()
         # Nobody may connect before the permissions are right.
         mask = os.umask(0o177)
@@ -76,11 +76,12 @@ def listen_locally(path: Path, setting: str) -> socket.socket:
     return listener
 
 
-def _is_answered(path: Path) -> bool:
+def is_answered(path: Path) -> bool:
+    """Whether somebody listens at this Unix socket. Raises OSError where nobody can know."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, FileNotFoundError):
             return False
     return True
 

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from fastchat.config.names import SECTIONS, SETTINGS, is_secret, unit_of, value_of
+from fastchat.config.names import SECTIONS, SETTINGS, has_password, is_secret, unit_of, value_of
+from fastchat.config.service_url import masked
 from fastchat.config.settings import Settings
 from fastchat.config.values import Allowed
 
@@ -62,6 +63,14 @@ def as_text(value: object, name: str = "") -> str:
     return str(value)
 
 
+def shown(value: object, name: str) -> str:
+    """A value as text for anybody to see: without what is secret in it."""
+    text = as_text(value, name)
+    if is_secret(name) and value != SETTINGS[name].get_default():
+        return HIDDEN
+    return masked(text) if has_password(name) else text
+
+
 def _given(table: BaseModel) -> dict[str, Any]:
     """What of a table differs from its defaults, as plain values."""
     return table.model_dump(exclude_defaults=True)
@@ -88,8 +97,7 @@ def table(settings: Settings, origins: Mapping[str, str]) -> str:
     rows = [("SETTING", "VALUE", "UNIT", "DEFAULT")]
     for name, field in SETTINGS.items():
         default, value = field.get_default(), value_of(settings, name)
-        shown = HIDDEN if is_secret(name) and value != default else as_text(value, name)
-        rows.append((name, shown, unit_of(name), as_text(default, name)))
+        rows.append((name, shown(value, name), unit_of(name), as_text(default, name)))
     # One long list of origins must not push every other row out of sight.
     widths = [min(max(len(row[column]) for row in rows), 33) for column in range(3)]
     lines = []
@@ -124,6 +132,8 @@ def _toml_setting(name: str, key: str, value: object) -> list[str]:
     given = f"{key} = {as_toml(value, name)}"
     if is_secret(name) and value != field.get_default():
         given = f"# {key} is given and not shown"
+    elif shown(value, name) != as_text(value, name):
+        given = f"# {key} = {json.dumps(shown(value, name))}"
     return [
         *_comment(field.description or ""),
         *_comment(f"Use {allowed(field)}."),

@@ -15,16 +15,22 @@ from pydantic_settings import EnvSettingsSource
 
 from fastchat.config.describe import HIDDEN, allowed, as_text
 from fastchat.config.names import SECTIONS, SETTINGS, is_secret, value_of
+from fastchat.config.service_url import masked
 from fastchat.config.settings import Settings
 from fastchat.errors import ConfigError
 
 ENV_PREFIX = "FASTCHAT_"
 CONFIG_VARIABLE = "FASTCHAT_CONFIG"
-FLAGS = {"http.listen": "--http", "line.listen": "--line", "store.url": "--store"}
+FLAGS = {
+    "http.listen": "--http",
+    "line.listen": "--line",
+    "store.url": "--store",
+    "broker.url": "--broker",
+    "server.workers": "--workers",
+}
 
 # A Kubernetes service named "fastchat" puts these into its pods unasked.
 _KUBERNETES = re.compile(r"FASTCHAT_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_.+)?)?)")
-_PASSWORD = re.compile(r"://[^/@]*@")
 
 
 @dataclass(frozen=True)
@@ -195,6 +201,8 @@ def _unknown(name: str, origin: str, known: Iterable[str], noun: str) -> str:
 
 def _explain(details: ErrorDetails, given: Mapping[str, Given]) -> str:
     context = details.get("ctx", {})
+    if details["type"] == "refusal":
+        return str(context["problem"])
     if details["type"] == "conflict":
         setting, other = context["setting"], context["other"]
         expected = f"it must be {context['relation']} {other}, which is {_value(other, given)}"
@@ -235,12 +243,12 @@ def _value(name: str, given: Mapping[str, Given]) -> str:
     if name in given and is_secret(name):
         return f"{HIDDEN} (from {given[name].origin})"
     if name in given:
-        return f"{given[name].value} (from {given[name].origin})"
-    return f"{as_text(SETTINGS[name].get_default(), name)} (the default)"
+        return f"{masked(str(given[name].value))} (from {given[name].origin})"
+    return f"{as_text(SETTINGS[name].get_default(), name) or 'nothing'} (the default)"
 
 
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     # A store's URL may carry a password, and messages end up in logs.
-    return _PASSWORD.sub("://***@", repr(value))
+    return masked(repr(value))

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from fastchat.config.settings import Settings
-from fastchat.config.values import SECRET
+from fastchat.config.values import ADDRESS_WITH_PASSWORD, SECRET
 
 _UNITS = (("_per_s", "per s"), ("_bytes", "bytes"), ("_ms", "ms"), ("_s", "s"))
 
@@ -43,6 +43,11 @@ def value_of(settings: Settings, name: str) -> Any:
 def is_secret(name: str) -> bool:
     """Whether the setting's value must not be shown to anyone."""
     return SETTINGS[name].json_schema_extra == SECRET
+
+
+def has_password(name: str) -> bool:
+    """Whether the setting's value is an address that may have a password in it."""
+    return SETTINGS[name].json_schema_extra == ADDRESS_WITH_PASSWORD
 
 
 def unit_of(name: str) -> str:

@@ -14,6 +14,11 @@ def conflict(setting: str, relation: str, other: str) -> PydanticCustomError:
     )
 
 
+def refusal(problem: str) -> PydanticCustomError:
+    """Settings that don't go together, for reasons that take a sentence of their own."""
+    return PydanticCustomError("refusal", "refusal", {"problem": problem})
+
+
 class Section(BaseModel):
     """What every section has in common: it can't be changed, knows its keys and checks its defaults."""
 

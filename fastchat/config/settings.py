@@ -10,8 +10,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from fastchat.config.address import Address
 from fastchat.config.auth import Auth
+from fastchat.config.broker import Broker
+from fastchat.config.cluster import Cluster, problem_of_nodes
 from fastchat.config.section import DAY_S, GIB, Inheriting, Section, conflict
 from fastchat.config.values import (
+    ADDRESS_WITH_PASSWORD,
     Allowed,
     ListenAddress,
     Modules,
@@ -364,7 +367,9 @@ class Store(Section):
 
     url: StoreUrl = Field(
         default="sqlite:",
-        description="sqlite: is a file in your data folder; memory: keeps nothing when the process ends.",
+        description="sqlite: is a file in your data folder; memory: keeps nothing; postgresql:// for nodes.",
+        json_schema_extra=ADDRESS_WITH_PASSWORD,
+        repr=False,
     )
     durability: Literal["full", "normal"] = Field(
         default="full",
@@ -437,9 +442,14 @@ class Server(Section):
 
     control: SocketPath = Field(
         default="auto",
-        description="Where the operator's commands find the server; auto is beside the store's file.",
+        description="Where the operator's commands find the server; auto is beside the store or your data.",
     )
-
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Processes on the same ports, one for each core; needs PostgreSQL and a broker.",
+    )
     drain_s: float = Field(
         default=5,
         ge=0,
@@ -484,11 +494,21 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     rooms: Rooms = Rooms()
     store: Store = Store()
+    broker: Broker = Broker()
+    cluster: Cluster = Cluster()
     auth: Auth = Auth()
 
     hooks: Hooks = Hooks()
     server: Server = Server()
     log: Log = Log()
+
+    @model_validator(mode="after")
+    def _check_nodes(self) -> Self:
+        in_memory = [kind.pattern for kind in self.rooms.classes if kind.store == "memory"]
+        problem = problem_of_nodes(self.store.url, self.broker.url, self.server.workers, in_memory)
+        if problem is not None:
+            raise problem
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -13,12 +13,16 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, PlainValidator
 
 from fastchat.config.address import ADDRESS, Address, is_loopback, parse_address
+from fastchat.config.service_url import POSTGRESQL, check_postgresql_url
 
 SECRET: dict[str, Any] = {"secret": True}
 """Marks a setting whose value is never shown."""
+ADDRESS_WITH_PASSWORD: dict[str, Any] = {"password": True}
+"""Marks a setting of whose value all is shown but a password."""
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
-STORES = ("memory:", "sqlite:", "sqlite:///PATH")
+STORES = ("memory:", "sqlite:", "sqlite:///PATH", "postgresql://USER:PASSWORD@HOST/DATABASE")
 ROOM_PATTERN = re.compile(r"[a-z0-9._*?@,\[\]!-]{1,64}")
+WORD = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 ROOM_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 MODULE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
@@ -48,7 +52,7 @@ def _address_or_off(value: object) -> Address | None:
         raise ValueError(f"{error}, or off" if str(error) else "") from None
 
 
-def _words(value: object) -> object:
+def words(value: object) -> object:
     """Lists given as text (a flag, the environment): separated by commas, or a JSON array."""
     if not isinstance(value, str):
         return value
@@ -90,7 +94,15 @@ def _module(value: object) -> str:
 def _store(value: object) -> str:
     if isinstance(value, str) and (value in ("memory:", "sqlite:") or re.fullmatch(r"sqlite:///.+", value)):
         return value
+    if isinstance(value, str) and value.partition("://")[0] in POSTGRESQL:
+        return check_postgresql_url(value)
     raise ValueError
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str) or not WORD.fullmatch(value):
+        raise ValueError
+    return value
 
 
 def _socket_path(value: object) -> str:
@@ -145,26 +157,27 @@ OptionalListenAddress = Annotated[
 ]
 Origins = Annotated[
     tuple[Annotated[str, PlainValidator(_origin)], ...],
-    BeforeValidator(_words),
+    BeforeValidator(words),
     Allowed("origins without a path, such as https://chat.example.org"),
 ]
 Networks = Annotated[
     tuple[Annotated[str, PlainValidator(_network)], ...],
-    BeforeValidator(_words),
+    BeforeValidator(words),
     Allowed("IP addresses or networks, such as 127.0.0.1 or 10.0.0.0/8"),
 ]
 Modules = Annotated[
     tuple[Annotated[str, PlainValidator(_module)], ...],
-    BeforeValidator(_words),
+    BeforeValidator(words),
     Allowed("names of Python modules, such as mychat.moderation"),
 ]
 RoomName = Annotated[
     str, PlainValidator(_room), Allowed("1 to 64 of a-z 0-9 . _ - that begin with a letter or digit")
 ]
+Word = Annotated[
+    str, PlainValidator(_word), Allowed("1 to 32 of a-z 0-9 - that begin with a letter or digit")
+]
 SocketPath = Annotated[
-    str,
-    PlainValidator(_socket_path),
-    Allowed("the path of a Unix socket, auto for one beside the store, or off"),
+    str, PlainValidator(_socket_path), Allowed("the path of a Unix socket, auto for one of its own, or off")
 ]
 StoreUrl = Annotated[str, PlainValidator(_store), Allowed(" or ".join(f"'{url}'" for url in STORES))]
 RoomPattern = Annotated[
@@ -173,7 +186,7 @@ RoomPattern = Annotated[
 Tables = BeforeValidator(_tables)
 Text = Annotated[str, PlainValidator(_text), Allowed("text on one line, or nothing")]
 Texts = Annotated[
-    tuple[Annotated[str, PlainValidator(_text)], ...], BeforeValidator(_words), Allowed("paths of files")
+    tuple[Annotated[str, PlainValidator(_text)], ...], BeforeValidator(words), Allowed("paths of files")
 ]
 JwksUrl = Annotated[
     str,
@@ -182,6 +195,6 @@ JwksUrl = Annotated[
 ]
 Algorithms = Annotated[
     tuple[Annotated[str, PlainValidator(_algorithm)], ...],
-    BeforeValidator(_words),
+    BeforeValidator(words),
     Allowed(f"some of {', '.join(ALGORITHMS)}"),
 ]

@@ -7,10 +7,11 @@ from pathlib import Path
 from fastchat import log
 from fastchat.chat import Chat
 from fastchat.config import Settings
+from fastchat.config.cluster import is_postgresql
 from fastchat.connection import ControlConnection
 from fastchat.control.path import control_path, is_too_long
 from fastchat.protocols.line import LineListener, LineProtocol
-from fastchat.sockets import listen_locally
+from fastchat.sockets import is_answered, listen_locally
 
 logger = log.get_logger(__name__)
 
@@ -31,9 +32,15 @@ class ControlSocket:
         path = control_path(settings)
         if path is None:
             return
-        if settings.server.control == "auto" and is_too_long(path):
-            logger.warning("no control socket: its path is too long; set server.control", path=str(path))
-            return
+        if settings.server.control == "auto":
+            if is_too_long(path):
+                logger.warning("no control socket: its path is too long; set server.control", path=str(path))
+                return
+            if is_postgresql(settings.store.url):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if is_answered(path):
+                    logger.info("another node on this machine has the control socket", path=str(path))
+                    return
         sock = listen_locally(path, "server.control")
         self._path = path
         self._listener = LineListener(

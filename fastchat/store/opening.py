@@ -10,13 +10,13 @@ import platformdirs
 from fastchat.store.interface import AUDIT_KEPT, Retention, Store
 from fastchat.store.memory import MemoryStore
 from fastchat.store.mixed import MixedStore
-from fastchat.store.sqlite import SqliteStore
+from fastchat.store.sqlite import SqliteStore, StoreError
 from fastchat.store.sqlite.schema import Durability
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file that a store's URL names; None for memory. ``sqlite:`` is one in the user's data folder."""
-    if url == "memory:":
+    """The file that a store's URL names; None for others. ``sqlite:`` is one in the user's data folder."""
+    if not url.startswith("sqlite:"):
         return None
     if url == "sqlite:":
         return platformdirs.user_data_path("fastchat") / "fastchat.db"
@@ -38,6 +38,8 @@ def open_store(
     ``deliver(callback, *args)`` runs callbacks in the loop's thread.
     """
     path = sqlite_path(url)
+    if path is None and url != "memory:":
+        raise StoreError("there is no PostgreSQL store in this version")
     if path is None:
         return MemoryStore()
     durable = SqliteStore(path, deliver=deliver, durability=durability, retention=retention, audit=audit)

@@ -11,6 +11,7 @@ from fastchat.config import Address, ConfigError, Settings, load, read
 from fastchat.config.address import ADDRESS
 from fastchat.config.load import FLAGS
 
+POSTGRESQL = "'postgresql://USER:PASSWORD@HOST/DATABASE'"
 KEYS = "pattern, store, ring_bytes, keep_events, keep_age_s, keep_bytes, slow_reader, messages_per_s"
 
 
@@ -187,8 +188,8 @@ def test_a_message_names_the_flag(name: str, flag: str) -> None:
         ("fanout.line.low_water_bytes=-1", "use a whole number from 0 to 1073741824, or 'inherit'"),
         ("log.format=xml", "use 'text' or 'json'"),
         ("log.level=INFO", "use 'debug' or 'info' or 'warning' or 'error'"),
-        ("store.url=sqlite:chat.db", "use 'memory:' or 'sqlite:' or 'sqlite:///PATH'"),
-        ("store.url=sqlite:///", "use 'memory:' or 'sqlite:' or 'sqlite:///PATH'"),
+        ("store.url=sqlite:chat.db", f"use 'memory:' or 'sqlite:' or 'sqlite:///PATH' or {POSTGRESQL}"),
+        ("store.url=sqlite:///", f"use 'memory:' or 'sqlite:' or 'sqlite:///PATH' or {POSTGRESQL}"),
         ("store.durability=none", "use 'full' or 'normal'"),
         ("rooms.classes=tmp-*", "use a JSON array of objects"),
         ("rooms.classes=[1]", f"use tables of {KEYS}"),
@@ -262,9 +263,9 @@ def test_every_problem_is_told_at_once(toml_file: Path) -> None:
 
 
 def test_a_password_is_not_shown() -> None:
-    (problem,) = problems("store.url=postgresql://user:secret@db/chat")
+    (problem,) = problems("store.url=mysql://user:secret@db/chat")
     assert "secret" not in problem
-    assert "postgresql://***@db/chat" in problem
+    assert "mysql://user:***@db/chat" in problem
 
 
 # Unknown names
