@@ -317,36 +317,55 @@ class LocalRooms:
         """A place in the room. Raises WireError where the name is taken or the store fails."""
         answer: asyncio.Future[Seat | WireError] = asyncio.get_running_loop().create_future()
 
+        def on_named(named: User | WireError) -> None:
+            if not isinstance(named, WireError):
+                self.hub.open(name, on_room)
+            elif not answer.done():
+                answer.set_result(named)
+
         def on_room(room: Room | WireError) -> None:
-            # The room is there for this moment only: it has to be held at once.
             if answer.done():
+                self._give_up(user)
                 return
-            if isinstance(room, WireError):
-                answer.set_result(room)
-                return
-            try:
-                seat = Seat(self, room, self._user(user))
-            except WireError as error:
-                answer.set_result(error)
-                return
-            self.seats.add(seat)
+            # The room is there for this moment only: it has to be held at once.
+            seat = room if isinstance(room, WireError) else self._sit_down(room, user)
+            if isinstance(seat, WireError):
+                self._give_up(user)
             answer.set_result(seat)
 
         if self._closed:
             raise RuntimeError("the server has stopped")
-        self.hub.open(name, on_room)
+        if user == LOCAL_USER:
+            on_named(User(user))
+        else:
+            self.hub.claim_name(User(user), on_named)
         seat = await answer
         if isinstance(seat, WireError):
             raise seat
         return seat
 
+    def _sit_down(self, room: Room, name: str) -> Seat | WireError:
+        user = self._users.get(name)
+        try:
+            if user is None:
+                user = self._user(name)
+            else:
+                self._give_up(name)  # it is claimed for as long as the user is here
+        except WireError as error:
+            return error
+        seat = Seat(self, room, user)
+        self.seats.add(seat)
+        return seat
+
+    def _give_up(self, name: str) -> None:
+        if name != LOCAL_USER:  # each node has one of its own
+            self.hub.release_name(User(name))
+
     def _user(self, name: str) -> LocalUser:
         """Raises WireError where somebody else is called so."""
-        user = self._users.get(name)
-        if user is None:
-            user = LocalUser(name)
-            self.hub.population.enter(user, user.person)
-            self._users[name] = user
+        user = LocalUser(name)
+        self.hub.population.enter(user, user.person)
+        self._users[name] = user
         return user
 
     def release_user(self, user: LocalUser) -> None:
@@ -354,6 +373,7 @@ class LocalRooms:
         user.seats -= 1
         if not user.seats:
             del self._users[user.user]
+            self._give_up(user.user)
             self.hub.population.leave(user)
             self.hub.forget_guest(user.person)
 

@@ -94,7 +94,7 @@ class Population:
         the name of an account that comes is sent away.
         """
         if not person.name:
-            person = replace(person, name=self._free_name())
+            person = replace(person, name=self.free_name())
         self.check(session, person)
         key = name_key(person.name)
         if person.guest:
@@ -159,7 +159,8 @@ class Population:
                 self.unsaved.add(key)
         self._expiry.discard(session)
 
-    def _free_name(self) -> str:
+    def free_name(self) -> str:
+        """For a guest who has given none."""
         name = f"guest-{token_hex(2)}"
         while name in self._online:
             name = f"guest-{token_hex(4)}"

@@ -15,6 +15,8 @@ from typing import Literal
 from fastchat._fanout import Channel, Fanout, Subscription, Writer
 from fastchat._ring import Event
 from fastchat.auth.interface import Accounts, Authenticator
+from fastchat.auth.names import name_key
+from fastchat.cluster.interface import Names, Openings
 from fastchat.guest_rooms import GuestRooms
 from fastchat.hooks.interface import Hooks, Kind
 from fastchat.messages import Code, WireError
@@ -252,6 +254,8 @@ class Hub:
         self.blocks = BlockCache(settings.replay_bytes)
         self.circumstances = Circumstances(settings, clock, call_later, self.mark)
         self.hooks: Hooks | None = None
+        self.names: Names | None = None
+        self.openings: Openings | None = None
         self.away = self.circumstances.away
         self.guest_rooms: GuestRooms[Room] = GuestRooms()
 
@@ -274,11 +278,15 @@ class Hub:
         waiting = self._opening.setdefault(name, [])
         waiting.append(done)
         if len(waiting) == 1:
+            if self.openings is not None:
+                self.openings.on_open(name)
             self.store.open(name, partial(self._on_open, name))
 
     def _on_open(self, name: str, log: RoomLog | WireError) -> None:
         waiting = self._opening.pop(name)
         if isinstance(log, WireError):
+            if self.openings is not None:
+                self.openings.on_let_go(name)
             for done in waiting:
                 done(log)
             return
@@ -377,13 +385,17 @@ class Hub:
         if room.members or room.awaited or self.rooms.get(room.name) is not room:
             return
         if room.head == 0 and (room.rules is None or not room.rules.rules.facts):
-            del self.rooms[room.name]
+            self._let_go(room.name)
             return
         self._empty[room.name] = None
         if len(self._empty) > self.settings.empty_kept:
-            longest_empty = next(iter(self._empty))
-            del self._empty[longest_empty]
-            del self.rooms[longest_empty]
+            self._let_go(next(iter(self._empty)))
+
+    def _let_go(self, name: str) -> None:
+        del self.rooms[name]
+        self._empty.pop(name, None)
+        if self.openings is not None:
+            self.openings.on_let_go(name)
 
     # What users have read
 
@@ -426,10 +438,13 @@ class Hub:
         """
         old, before = session.user, session.person
         self.population.check(session, person)
+        renamed = name_key(person.name) != name_key(old)
         if (person.name, person.guest) != (before.name, before.guest):
             self.forget_guest(before)
             rooms = [room for room in rooms if not room.name.startswith("@")]
         self.population.rename(session, person)
+        if renamed or not person.guest:
+            self.release_name(before)
         self.away.pop(old, None)
         for room in rooms:
             room.presence.exit(old)
@@ -442,10 +457,29 @@ class Hub:
 
     def depart(self, session: OnlineSession) -> None:
         """The session is over, and has left its rooms. May be called again."""
+        if self.names is not None and session in self.population.sessions(session.user):
+            self.release_name(session.person)
         self.population.leave(session)
         self.forget_guest(session.person)
         if session.user in self.away and not self.population.sessions(session.user):
             del self.away[session.user]
+
+    def claim_name(self, person: User, done: Callable[[User | WireError], None]) -> None:
+        """Has a guest's name for it alone on all nodes, until ``release_name``; without a name it gets one.
+
+        An account's name is its own anyway: it is answered as it is, and so is everybody on a single node.
+        """
+        if self.names is None or not person.guest:
+            done(person)
+            return
+        if not person.name:
+            person = replace(person, name=self.population.free_name())
+        self.names.claim(person.name, lambda error: done(person if error is None else error))
+
+    def release_name(self, person: User) -> None:
+        """Gives up what ``claim_name`` has answered."""
+        if self.names is not None and person.guest:
+            self.names.release(person.name)
 
     def store_seen(self, wall_ms: int) -> None:
         """Has the store remember of the accounts that came or went that they were seen by now."""
@@ -464,8 +498,7 @@ class Hub:
                 for session in self.population.sessions(part.removeprefix("~")):
                     session.expel(room.name, None, f"{guest.name} has gone")
             if self.rooms.get(room.name) is room:
-                del self.rooms[room.name]
-                self._empty.pop(room.name, None)
+                self._let_go(room.name)
 
     def directs(self, user: str, done: Callable[[Sequence[Direct] | WireError], None]) -> None:
         """An account's own rooms of two, the newest first, and how far it has read them by now."""

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from fastchat.auth.interface import Answer, Credentials
-from fastchat.auth.names import normalize_name
+from fastchat.auth.names import name_key, normalize_name
 from fastchat.hooks.interface import Kind
 from fastchat.messages import PROTOCOL_VERSION, Code, Command, WireError
 from fastchat.people import Role, User
@@ -93,17 +93,28 @@ def _let_in(
     done: Callable[[Sequence[Direct] | WireError], None],
 ) -> None:
     """Registers who the client is; an account's connection waits to hear what there is for it."""
+    hub = session.hub
 
     def on_person(person: User | WireError) -> None:
-        if session.state is State.CLOSED:
-            done(())
+        if isinstance(person, WireError):
+            done(person)
+        else:
+            hub.claim_name(person, on_named)
+
+    def on_named(person: User | WireError) -> None:
+        if isinstance(person, WireError):
+            done(person)
             return
         try:
-            if isinstance(person, WireError):
-                raise person
-            session.hub.population.enter(session, person)
+            if session.state is not State.CLOSED:
+                hub.population.enter(session, person)
         except WireError as error:
+            hub.release_name(person)
             done(error)
+            return
+        if session.state is State.CLOSED:
+            hub.release_name(person)
+            done(())
             return
         arrive(session, on_directs)
 
@@ -129,24 +140,34 @@ def _become(
     done: Callable[[Sequence[Direct] | WireError], None],
 ) -> None:
     """Lets a guest go on as another one, or as an account, who may have read the rooms that it is in."""
+    hub = session.hub
 
     def on_person(person: User | WireError) -> None:
         if isinstance(person, WireError):
             done(person)
+        elif name_key(person.name) == name_key(session.user):
+            on_named(False, person)
         else:
-            session.hub.marks(person.name, session.rooms, partial(on_marks, person))
+            hub.claim_name(person, partial(on_named, True))
 
-    def on_marks(person: User, marks: Marks | WireError) -> None:
-        if session.state is State.CLOSED:
-            done(())
-            return
-        try:
-            if isinstance(marks, WireError):
-                raise marks
-            rooms = [session.membership(room).room for room in session.rooms]
-            session.hub.rename(rooms, session, person, marks)
-        except WireError as error:
-            done(error)
+    def on_named(claimed: bool, person: User | WireError) -> None:
+        if isinstance(person, WireError):
+            done(person)
+        else:
+            hub.marks(person.name, session.rooms, partial(on_marks, claimed, person))
+
+    def on_marks(claimed: bool, person: User, marks: Marks | WireError) -> None:
+        error = marks if isinstance(marks, WireError) else None
+        if not isinstance(marks, WireError) and session.state is not State.CLOSED:
+            try:
+                rooms = [session.membership(room).room for room in session.rooms]
+                hub.rename(rooms, session, person, marks)
+            except WireError as refused:
+                error = refused
+        if error is not None or session.state is State.CLOSED:
+            if claimed:
+                hub.release_name(person)
+            done(() if error is None else error)
             return
         session.leave_forbidden(wall_ms, f"{session.user} may not be in this room")
         # It is somebody else already: if the store cannot tell of rooms of two, that is all that is missing.

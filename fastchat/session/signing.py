@@ -1,5 +1,6 @@
 """Commands about one's account: register, password, refresh, sign_out. Pure: no sockets, clock or await."""
 
+from collections.abc import Callable
 from functools import partial
 
 from fastchat.auth.interface import Answer, Authenticator
@@ -24,12 +25,27 @@ def register(session: Conversation, command: Command, wall_ms: int) -> None:
     namesakes = session.hub.population.sessions(name)
     if namesakes and session not in namesakes:
         raise name_taken(name)
-    come_in(
-        session,
-        command,
-        wall_ms,
-        partial(authenticator.register, name, command["password"], session.peer.address),
-    )
+    find_out = partial(authenticator.register, name, command["password"], session.peer.address)
+    come_in(session, command, wall_ms, partial(_as_nobody_else, session, name, find_out))
+
+
+def _as_nobody_else(
+    session: Conversation, name: str, find_out: Callable[[Answer], None], done: Answer
+) -> None:
+    """Finds out while no guest of any node can have the name."""
+    guest = User(name)
+
+    def on_named(named: User | WireError) -> None:
+        if isinstance(named, WireError):
+            done(named)
+        else:
+            find_out(on_answer)
+
+    def on_answer(answer: User | WireError) -> None:
+        done(answer)
+        session.hub.release_name(guest)
+
+    session.hub.claim_name(guest, on_named)
 
 
 def password(session: Conversation, command: Command, wall_ms: int) -> None:
