@@ -38,9 +38,10 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
         "its rules, who is in it and what is told of them, what its ring has forgotten",
     ),
     (
-        ("guest_rooms", "population", "permissions", "roster"),
-        "who is online, and which rooms go with a guest; who may do what in a room; names in order",
+        ("guest_rooms", "notices", "population", "permissions", "roster"),
+        "who is online, which rooms go with a guest, what services are told; who may do what in a room; names",
     ),
+    (("cloudevents",), "what happens, as other services are told of it"),
     (
         ("auth.interface", "hooks.interface", "broker.interface", "cluster.interface"),
         "who proves a name; what an operator's functions are asked; what brokers do; what nodes need",
