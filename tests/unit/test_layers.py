@@ -39,7 +39,7 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("guest_rooms", "notices", "population", "permissions", "roster"),
-        "who is online, which rooms go with a guest, what services are told; who may do what in a room; names",
+        "who is online, which rooms go with a guest, what services are told; who may do what; names in order",
     ),
     (("cloudevents",), "what happens, as other services are told of it"),
     (
