@@ -63,7 +63,7 @@ CONTROL = ("control", "control.path", "control.socket")
 # Cross-cutting: only these may import them; the layers in between get plain values.
 ONLY_FOR: dict[str, frozenset[str]] = {
     "config": frozenset({"auth", "cli", "connection", "server", "sockets", "web", *CONTROL}),
-    "log": frozenset({"auth", "cli", "connection", "hooks", "server", "web", *CONTROL}),
+    "log": frozenset({"auth", "cli", "cluster", "connection", "hooks", "server", "web", *CONTROL}),
 }
 
 IMPURE = frozenset({"asyncio", "select", "selectors", "socket", "ssl", "threading", "time", "uvloop"})
