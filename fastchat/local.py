@@ -138,6 +138,8 @@ class Seat:
         user.seats += 1
         if user.user != LOCAL_USER:
             room.presence.enter(user.user, room.head)
+            if rooms.hub.others is not None:
+                rooms.hub.others.on_joined(user, room.name)
 
     @property
     def rooms(self) -> list[str]:
@@ -170,6 +172,8 @@ class Seat:
             self.inbox.abort()
         if self.user.user != LOCAL_USER:
             self.room.presence.exit(self.user.user)
+            if self._rooms.hub.others is not None:
+                self._rooms.hub.others.on_left(self.user, self.room.name)
         self._rooms.hub.release(self.room)
         self._rooms.release_user(self.user)
 

@@ -7,11 +7,14 @@ stored, so that nobody acts on a right that was never given. Should the store fa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from fastchat.messages import Code, WireError
 from fastchat.people import Role, User
 from fastchat.permissions import Action, Rules
 from fastchat.store.facts import facts_of, fold
-from fastchat.store.interface import Draft, Facts
+from fastchat.store.interface import Draft, Facts, Kind
 
 PACED_MAX = 1000
 """So many people's last messages are remembered before those that count no more are looked for."""
@@ -57,11 +60,20 @@ class Moderation:
                 "wait and send it again",
                 retry_after_ms=left_ms,
             )
+        self._count(who, now_ms)
+
+    def receive(self, author: str, at_ms: int) -> None:
+        """Counts a message that another node has let pass."""
+        if self.rules.slow_mode_s:
+            self._count(fold(author), at_ms)
+
+    def _count(self, who: str, at_ms: int) -> None:
         if len(self._said_at) >= self._forget_at:
-            self._said_at = {name: at for name, at in self._said_at.items() if at + wait_ms > now_ms}
+            since_ms = at_ms - self.rules.slow_mode_s * 1000
+            self._said_at = {name: at for name, at in self._said_at.items() if at > since_ms}
             # Looked through rarely, so that it costs little where many talk within one interval.
             self._forget_at = max(PACED_MAX, 2 * len(self._said_at))
-        self._said_at[who] = now_ms
+        self._said_at[who] = at_ms
 
     # How it changes
 
@@ -91,6 +103,11 @@ class Moderation:
         for draft in self._pending:
             self._ahead = (self._ahead or self.rules).changed(facts_of(draft))
 
+    def replace(self, facts: Facts) -> None:
+        """The facts are these now; what is on its way stays on its way."""
+        self.rules = Rules(self.rules.room, facts)
+        self._look_ahead()
+
     def room_for(self, draft: Draft, most: int, now_ms: int) -> Facts | None:
         """Whether the room may have the facts that the event adds; 0 means that there is no limit.
 
@@ -103,6 +120,15 @@ class Moderation:
             return {}
         expired = self.rules.expired(now_ms)
         return expired if expired and then - len(expired) <= most else None
+
+
+def act_of(event: Mapping[str, Any]) -> Draft:
+    """The act of moderation that an event of a log tells of."""
+    fields = {name: value for name, value in event.items() if name not in _OF_EVERY_EVENT}
+    return Draft(Kind.MODERATED, event["from"], event["at"], fields, event.get("id"))
+
+
+_OF_EVERY_EVENT = frozenset({"type", "room", "seq", "of", "id", "from", "at"})
 
 
 def rules_of(room: str, facts: Facts) -> Moderation | None:

@@ -1,7 +1,9 @@
 """Who is online, by name, and on how many connections. Pure: no sockets, clock or await.
 
 A guest is one connection, and its name is its own while it lasts. An account may have many, which share
-``Devices``; a guest has no such object, so that ten thousand of them cost an entry each.
+``Devices``; a guest has no such object, so that ten thousand of them cost an entry each. People who are
+connected to other nodes are registered beside those who are here; only what is asked of a connection is done
+on its own node.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from secrets import token_hex
 from typing import Protocol
 
 from fastchat.auth.names import name_key
+from fastchat.cluster.interface import Others
 from fastchat.messages import Close, Code, WireError
 from fastchat.people import User
 from fastchat.rate import take, wait_s
@@ -46,10 +49,12 @@ class OnlineSession(Protocol):
 class Devices:
     """The connections of one account, and what they share."""
 
-    __slots__ = ("arrivals", "full_at", "sessions")
+    __slots__ = ("arrivals", "elsewhere", "full_at", "sessions")
 
     def __init__(self) -> None:
         self.sessions: list[OnlineSession] = []
+        self.elsewhere = 0
+        """How many of them are on other nodes."""
         self.arrivals: dict[OnlineSession, dict[str, int]] = {}
         """Sessions that take no rooms of two yet, and those that they have to come back to when they do."""
         self.full_at = 0.0
@@ -57,11 +62,18 @@ class Devices:
 
     def wait_s(self, now: float, rate_per_s: float, burst: int, commands: int = 1) -> float:
         """The seconds until the account's connections together may send so many commands."""
-        return wait_s(self.full_at, now, rate_per_s, burst, commands)
+        return wait_s(self.full_at, now, self._share(rate_per_s), burst, commands)
 
     def take(self, now: float, rate_per_s: float) -> None:
         """Takes a token of those that the account's connections have together."""
-        self.full_at = take(self.full_at, now, rate_per_s)
+        self.full_at = take(self.full_at, now, self._share(rate_per_s))
+
+    def _share(self, rate_per_s: float) -> float:
+        """What this node's connections may have of it: nodes do not ask each other for every message."""
+        if not self.elsewhere:
+            return rate_per_s
+        everywhere = len(self.sessions)
+        return rate_per_s * max(1, everywhere - self.elsewhere) / everywhere
 
     def rooms(self) -> set[str]:
         """The rooms that any of the connections is in, those of two left out."""
@@ -79,6 +91,10 @@ class Population:
         self._limit = connections_per_user
         self._notice_ms = notice_ms
         self._online: dict[str, OnlineSession | Devices] = {}
+        self._namesakes: dict[str, list[OnlineSession]] = {}
+        # Guests whose name somebody else has: those of nodes that could not hear each other for a while.
+        self.others: Others | None = None
+        """Who is told about it on other nodes; None on a single node."""
         self._expiry = Expiry()
         self.unsaved: set[str] = set()
         """The keys of accounts that came or went since the store was told when they were seen."""
@@ -105,6 +121,23 @@ class Population:
         session.person = person
         session.user = person.name
         self._watch(session)
+        if self.others is not None:
+            self.others.on_came(session)
+
+    def enter_elsewhere(self, session: OnlineSession, person: User) -> None:
+        """A session of another node, which has let it in, is this person's.
+
+        A guest who has the name of an account that comes there is sent away.
+        """
+        key = name_key(person.name)
+        if not person.guest:
+            session.devices = self._join_devices(session, person.name, key, elsewhere=True)
+        elif key in self._online:
+            self._namesakes.setdefault(key, []).append(session)
+        else:
+            self._online[key] = session
+        session.person = person
+        session.user = person.name
 
     def check(self, session: OnlineSession, person: User) -> None:
         """Whether the session may become this person. Raises WireError as ``enter`` does."""
@@ -118,13 +151,19 @@ class Population:
                 f"{person.name} has {self._limit} connections; close one of them first",
             )
 
-    def _join_devices(self, session: OnlineSession, name: str, key: str) -> Devices:
-        present = self._online.get(key)
-        if present is not None and not isinstance(present, Devices):
+    def _join_devices(
+        self, session: OnlineSession, name: str, key: str, *, elsewhere: bool = False
+    ) -> Devices:
+        while (present := self._online.get(key)) is not None and not isinstance(present, Devices):
             present.end(Close.SIGNED_OUT, f"the name {name} is an account's; come back under another one")
-            present = None
+            if self._online.get(key) is present:  # has no connection here to end
+                del self._online[key]
+                self._namesakes.setdefault(key, []).append(present)
         if present is None:
             present = self._online[key] = Devices()
+        if elsewhere:
+            present.elsewhere += 1
+        elif len(present.sessions) == present.elsewhere:
             self.unsaved.add(key)
         present.sessions.append(session)
         return present
@@ -134,11 +173,13 @@ class Population:
         old = name_key(session.user)
         if name_key(person.name) != old:
             self.enter(session, person)
-            del self._online[old]
+            self._give_up(old)
         elif person.guest:
             session.person = person
             session.user = person.name
             self._watch(session)
+            if self.others is not None:
+                self.others.on_came(session)
         else:
             del self._online[old]
             self.enter(session, person)
@@ -149,15 +190,50 @@ class Population:
         key = name_key(session.user)
         if devices is None:
             if self._online.get(key) is session:
-                del self._online[key]
+                self._give_up(key)
+            elif self._namesakes:
+                self._forget_namesake(key, session)
         else:
             session.devices = None
             devices.arrivals.pop(session, None)
             devices.sessions.remove(session)
-            if not devices.sessions:
-                del self._online[key]
+            if len(devices.sessions) == devices.elsewhere:
                 self.unsaved.add(key)
+            if not devices.sessions:
+                self._give_up(key)
         self._expiry.discard(session)
+        if self.others is not None:
+            self.others.on_went(session)
+
+    def leave_elsewhere(self, session: OnlineSession) -> None:
+        """A session of another node is over, or is somebody else from now on."""
+        devices = session.devices
+        key = name_key(session.user)
+        if devices is None:
+            if self._online.get(key) is session:
+                self._give_up(key)
+            else:
+                self._forget_namesake(key, session)
+            return
+        session.devices = None
+        devices.elsewhere -= 1
+        devices.sessions.remove(session)
+        if not devices.sessions:
+            self._give_up(key)
+
+    def _give_up(self, key: str) -> None:
+        """The name is free, or another guest's who came by it elsewhere."""
+        del self._online[key]
+        if self._namesakes and (namesakes := self._namesakes.get(key)):
+            self._online[key] = namesakes[0]
+            self._forget_namesake(key, namesakes[0])
+
+    def _forget_namesake(self, key: str, session: OnlineSession) -> None:
+        namesakes = self._namesakes.get(key, [])
+        if session in namesakes:
+            namesakes.remove(session)
+            if not namesakes:
+                del self._namesakes[key]
 
     def free_name(self) -> str:
         """For a guest who has given none."""
@@ -187,7 +263,15 @@ class Population:
     # Sending away
 
     def send_away(self, name: str, code: Close, reason: str, *, but: OnlineSession | None = None) -> None:
-        """Ends the user's sessions, all ``but`` one."""
+        """Ends the user's sessions, all ``but`` one, on all nodes."""
+        self.send_away_here(name, code, reason, but=but)
+        if self.others is not None:
+            self.others.on_sent_away(name, code, reason)
+
+    def send_away_here(
+        self, name: str, code: Close, reason: str, *, but: OnlineSession | None = None
+    ) -> None:
+        """Ends the user's sessions on this node."""
         self.endings += 1
         for session in self.sessions(name):
             if session is not but:
@@ -195,6 +279,12 @@ class Population:
 
     def set_operator(self, name: str, operator: bool) -> None:
         """The user is an operator from now on, or not any more, wherever it is connected."""
+        self.set_operator_here(name, operator)
+        if self.others is not None:
+            self.others.on_operator(name, operator)
+
+    def set_operator_here(self, name: str, operator: bool) -> None:
+        """As ``set_operator``, of the sessions that are known on this node."""
         for session in self.sessions(name):
             session.person = replace(session.person, operator=operator)
 
@@ -204,6 +294,8 @@ class Population:
         """The session's user has another token."""
         session.person = replace(person, name=session.user)
         self._watch(session)
+        if self.others is not None:
+            self.others.on_came(session)
 
     def _watch(self, session: OnlineSession) -> None:
         expires_at_ms = session.person.expires_at_ms

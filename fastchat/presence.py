@@ -124,6 +124,11 @@ class Presence:
 
     # Who is there
 
+    def begin(self, members: Mapping[str, int], cursors: Mapping[str, int]) -> None:
+        """Those who are in the room by way of other nodes, before anybody else enters: nobody is told."""
+        self.members.update(members)
+        self._cursors.update(cursors)
+
     def enter(self, user: str, cursor: int = 0) -> None:
         """Counts one more connection of ``user``, who has read up to ``cursor``; announces the first one."""
         connections = self.members.get(user, 0)
@@ -285,23 +290,43 @@ class Presence:
     # What members have read
 
     def cursor(self, user: str) -> int:
-        """The ``seq`` up to which a member has read."""
-        return self._cursors.get(user, 0)
+        """The ``seq`` up to which a member has read, of the events that are known here."""
+        return min(self._cursors.get(user, 0), self._channel.ring.head_seq)
 
-    def acknowledge(self, user: str, seq: int) -> None:
-        """Remembers how far a member has read, never less; tells the room with the next announcement."""
+    def acknowledge(self, user: str, seq: int) -> bool:
+        """Remembers how far a member has read, never less; returns whether that is news."""
+        news = self.receive_receipt(user, seq)
+        if news:
+            self._circumstances.mark(user, self._channel.name, seq)
+        return news
+
+    def receive_receipt(self, user: str, seq: int) -> bool:
+        """As ``acknowledge``, where the mark is another node's to keep; tells the room before long.
+
+        May be ahead of what is known of the room here.
+        """
+        if seq <= self._cursors.get(user, 0):
+            return False
+        self._cursors[user] = seq
+        if self.named:
+            self._receipts[user] = seq
+            self._announce_soon()
+        return True
+
+    def follow(self, user: str, seq: int) -> None:
+        """Another node knows that a member has read so far, which is nothing new to the others."""
         if seq > self._cursors.get(user, 0):
             self._cursors[user] = seq
-            self._circumstances.mark(user, self._channel.name, seq)
-            if self.named:
-                self._receipts[user] = seq
-                self._announce_soon()
 
-    def move_along(self, author: str, seq: int) -> None:
-        """Who has read everything up to an own event has nothing new to read. Others need not be told."""
+    def move_along(self, author: str, seq: int, *, marked: bool = True) -> None:
+        """Who has read everything up to an own event has nothing new to read. Others need not be told.
+
+        Unless it is ``marked``, another node has the store remember it.
+        """
         if self._cursors.get(author, 0) == seq - 1 and author in self.members:
             self._cursors[author] = seq
-            self._circumstances.mark(author, self._channel.name, seq)
+            if marked:
+                self._circumstances.mark(author, self._channel.name, seq)
 
     def _take_receipts(self) -> bytes | None:
         most = self._circumstances.settings.presence_names
@@ -311,19 +336,23 @@ class Presence:
 
     # What they do at the moment
 
-    def typing(self, author: str, subscription: Subscription) -> None:
-        """Tells the others that ``author`` is writing; not in a large room, and not at every key."""
+    def typing(self, author: str, subscription: Subscription | None) -> bool:
+        """Tells the others that ``author`` is writing; not in a large room, and not at every key.
+
+        Returns whether it did. There is no ``subscription`` where the author is on another node.
+        """
         if not self.named:
-            return
+            return False
         now = self._circumstances.clock()
         if self._typing is None:
             self._typing = {}
         typing = self._typing
         if now - typing.get(author, float("-inf")) < TYPING_REPEAT_S:
-            return
+            return False
         typing.pop(author, None)  # so that the one who wrote longest ago comes first
         typing[author] = now
         while now - typing[longest_ago := next(iter(typing))] >= TYPING_REPEAT_S:
             del typing[longest_ago]
         body = encode_typing(self._channel.name, author, TYPING_EXPIRES_MS)
         self._channel.announce(body, subscription)
+        return True

@@ -19,3 +19,8 @@ def wait_s(full_at: float, now: float, rate_per_s: float, burst: int, tokens: in
 def take(full_at: float, now: float, rate_per_s: float) -> float:
     """The new ``full_at`` after one token was taken. MUST be called only if there is one."""
     return max(full_at, now) + 1 / rate_per_s if rate_per_s else full_at
+
+
+def exceed(full_at: float, now: float, rate_per_s: float, burst: int) -> float:
+    """As ``take``, where it was taken elsewhere, whether there was one or not."""
+    return min(take(full_at, now, rate_per_s), now + burst / rate_per_s)

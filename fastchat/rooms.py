@@ -12,23 +12,25 @@ from functools import partial
 from secrets import randbits
 from typing import Literal
 
+import orjson
+
 from fastchat._fanout import Channel, Fanout, Subscription, Writer
 from fastchat._ring import Event
 from fastchat.auth.interface import Accounts, Authenticator
 from fastchat.auth.names import name_key
-from fastchat.cluster.interface import Names, Openings
+from fastchat.cluster.interface import Names, Openings, Others
 from fastchat.guest_rooms import GuestRooms
 from fastchat.hooks.interface import Hooks, Kind
 from fastchat.messages import Code, WireError
-from fastchat.moderation import Moderation, rules_of
+from fastchat.moderation import Moderation, act_of, rules_of
 from fastchat.people import Role, User
 from fastchat.permissions import Rules, no_such_room
 from fastchat.population import OnlineSession, Population
 from fastchat.presence import CallLater, Circumstances, Presence
-from fastchat.rate import take, wait_s
+from fastchat.rate import exceed, take, wait_s
 from fastchat.replay import BlockCache, Replay
 from fastchat.store import Direct, Draft, RoomLog, Store, Stored
-from fastchat.store.facts import fold
+from fastchat.store.facts import facts_of, fold
 from fastchat.store.interface import Facts
 from fastchat.store.pairs import part_of, parts_of
 
@@ -91,6 +93,8 @@ class Room:
         # Who is in a room of two is nobody's business, not even the other one's.
         self.presence = Presence(self.channel, hub.circumstances, announced=not self.name.startswith("@"))
         self.members = self.presence.members
+        if hub.others is not None:
+            hub.others.on_open(self.name, self.presence)
         self.rules: Moderation | None = rules_of(self.name, log.facts)
         own_rate = hub.settings.messages_per_s_of(self.name)
         self.messages_per_s = hub.settings.messages_per_s if own_rate is None else own_rate
@@ -101,6 +105,11 @@ class Room:
     def head(self) -> int:
         """The ``seq`` of the newest event of the log; 0 in a new room."""
         return self.channel.ring.head_seq
+
+    @property
+    def in_use(self) -> bool:
+        """Whether anybody is here by way of this node; ``members`` has those of all nodes."""
+        return len(self.channel) > 0
 
     @property
     def is_new(self) -> bool:
@@ -135,11 +144,13 @@ class Room:
                 writer_id = hidden_from.writer.id if hidden_from is not None else 0
                 self.channel.publish(Event(stored.seq, stored.body, hidden_from=writer_id), hidden_from)
                 self.presence.move_along(draft.author, stored.seq)
+                if (others := self._hub.others) is not None and self.name[0] == "@":
+                    others.on_direct(self.name)
             if acted:
                 self._hub.carry_out(self, draft)
             done(stored)
             self.awaited -= 1
-            if not self.members:
+            if not len(self.channel):
                 self._hub.retire(self)
 
         self.awaited += 1
@@ -148,13 +159,34 @@ class Room:
     # What other nodes have stored
 
     def on_foreign(self, stored: Stored) -> None:
-        """An event that another node has stored: the members get it in its turn."""
-        assert stored.body is not None
-        self.channel.publish(Event(stored.seq, stored.body), None)
+        """An event that another node has stored: the members get it in its turn.
+
+        Hooks have been asked there, and what the room takes is counted wherever it comes from.
+        """
+        body = stored.body
+        assert body is not None
+        self.channel.publish(Event(stored.seq, body), None)
+        author = author_of(body)
+        self.presence.move_along(author, stored.seq, marked=False)
+        if body.startswith(_MESSAGE):
+            if self.rules is not None:
+                self.rules.receive(author, stored.at_ms)
+            if self.messages_per_s:
+                rate = self.messages_per_s
+                self._full_at = exceed(self._full_at, self._hub.clock(), rate, max(1, int(rate)))
+        elif body.startswith(_MODERATED):
+            act = act_of(orjson.loads(body))
+            rules = Rules(self.name, {}) if self.rules is None else self.rules.rules
+            self._hub.carry_out(self, act, rules.changed(facts_of(act)))
 
     def on_facts(self, facts: Facts) -> None:
         """Another node has changed the rules."""
-        self.rules = rules_of(self.name, facts)
+        if self.rules is None:
+            self.rules = rules_of(self.name, facts)
+            return
+        self.rules.replace(facts)
+        if self.rules.is_needless:
+            self.rules = None
 
     # What its rules are
 
@@ -197,7 +229,7 @@ class Room:
                 self.rules = None if rules.is_needless else rules
             done(error)
             self.awaited -= 1
-            if not self.members:
+            if not self.in_use:
                 self._hub.retire(self)
 
         self.awaited += 1
@@ -207,6 +239,20 @@ class Room:
         """What the user is here at this time, in milliseconds since 1970."""
         rules = Rules(self.name, {}) if self.rules is None else self.rules.rules
         return rules.role(user, now_ms)
+
+
+_MESSAGE = b'{"type":"message"'
+_MODERATED = b'{"type":"moderated"'
+_FROM = b'"from":"'
+
+
+def author_of(body: bytes) -> str:
+    """Who has brought an event about: found without reading all of it, as ``from`` is before what was said.
+
+    A quotation mark inside of what comes before it is escaped, as in all of JSON; a name has none.
+    """
+    start = body.index(_FROM) + len(_FROM)
+    return body[start : body.index(b'"', start)].decode()
 
 
 @dataclass(slots=True)
@@ -254,8 +300,10 @@ class Hub:
         self.blocks = BlockCache(settings.replay_bytes)
         self.circumstances = Circumstances(settings, clock, call_later, self.mark)
         self.hooks: Hooks | None = None
+        # Of other nodes: None on a single one.
         self.names: Names | None = None
         self.openings: Openings | None = None
+        self.others: Others | None = None
         self.away = self.circumstances.away
         self.guest_rooms: GuestRooms[Room] = GuestRooms()
 
@@ -355,8 +403,11 @@ class Hub:
             self.hooks.tell(Kind.ON_LEAVE, self.population.find(user) or User(user), room.name)
         self.retire(room)
 
-    def carry_out(self, room: Room, act: Draft) -> None:
-        """Takes those out of the room who may not be there any more, on all their devices."""
+    def carry_out(self, room: Room, act: Draft, rules: Rules | None = None) -> None:
+        """Takes those out of the room who may not be there any more, on all their devices at this node.
+
+        ``rules`` are those behind the act, where they are not the room's yet.
+        """
         fields = act.fields
         action, reason = fields["action"], fields.get("reason")
         if action in ("kick", "ban"):
@@ -367,7 +418,9 @@ class Hub:
         elif action == "access":
             for name in list(room.members):
                 for session in self.population.sessions(name):
-                    if room.role(session.person, act.at_ms) is Role.OUTSIDER:
+                    person = session.person
+                    role = room.role(person, act.at_ms) if rules is None else rules.role(person, act.at_ms)
+                    if role is Role.OUTSIDER:
                         session.expel(room.name, act.author, reason)
 
     def hold(self, room: Room) -> None:
@@ -381,8 +434,8 @@ class Hub:
         self.retire(room)
 
     def retire(self, room: Room) -> None:
-        """Lets go of a room without members, but not at once if there is anything in it."""
-        if room.members or room.awaited or self.rooms.get(room.name) is not room:
+        """Lets go of a room that nobody is in here, but not at once if there is anything in it."""
+        if room.in_use or room.awaited or self.rooms.get(room.name) is not room:
             return
         if room.head == 0 and (room.rules is None or not room.rules.rules.facts):
             self._let_go(room.name)
@@ -452,8 +505,16 @@ class Hub:
 
     def set_away(self, user: str, text: str | None) -> None:
         """The user is away on all connections, as ``text`` says; or back where it is None."""
+        self.show_away(user, text)
+        if self.others is not None:
+            self.others.on_away(user, text)
+
+    def show_away(self, user: str, text: str | None) -> None:
+        """As ``set_away``, of which the other nodes know."""
         names = {name for session in self.population.sessions(user) for name in session.rooms}
-        self.circumstances.set_away(user, text, [self.rooms[name].presence for name in names])
+        # A room that nobody here is in need not be open.
+        rooms = [room.presence for name in names if (room := self.rooms.get(name)) is not None]
+        self.circumstances.set_away(user, text, rooms)
 
     def depart(self, session: OnlineSession) -> None:
         """The session is over, and has left its rooms. May be called again."""
@@ -489,8 +550,11 @@ class Hub:
 
     # Rooms of two
 
-    def forget_guest(self, guest: User) -> None:
-        """Lets go of the rooms of two of a guest who has gone or is called otherwise now."""
+    def forget_guest(self, guest: User, *, elsewhere: bool = False) -> None:
+        """Lets go of the rooms of two of a guest who has gone or is called otherwise now.
+
+        The guest's own node sees to it that the store does so, too.
+        """
         if not guest.guest:
             return
         for room in self.guest_rooms.forget(part_of(guest)):
@@ -499,6 +563,15 @@ class Hub:
                     session.expel(room.name, None, f"{guest.name} has gone")
             if self.rooms.get(room.name) is room:
                 self._let_go(room.name)
+            if self.others is not None and not elsewhere:
+                self.others.on_forgotten(room.name)
+
+    def members_of(self, name: str) -> int:
+        """How many people are in a room, whether it is open here or not."""
+        room = self.rooms.get(name)
+        if room is not None:
+            return len(room.members)
+        return 0 if self.others is None else self.others.members_of(name)
 
     def directs(self, user: str, done: Callable[[Sequence[Direct] | WireError], None]) -> None:
         """An account's own rooms of two, the newest first, and how far it has read them by now."""

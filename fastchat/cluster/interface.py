@@ -4,10 +4,11 @@ A node is a process. ``Cluster`` is the way to the other ones; ``People`` keeps 
 this node, and the hub of who is on theirs; ``Names`` sees to it that no two guests have the same one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from fastchat.messages import WireError
+from fastchat.people import User
 
 PAYLOAD_BYTES = 256 * 1024
 """About the most that one payload on the bus carries; whoever has more to tell sends several."""
@@ -53,6 +54,12 @@ class People(Protocol):
         Called before the guest enters the population; who is called so here already stays.
         """
 
+    def receive_direct(self, room: str) -> None:
+        """Another node has stored something in this room of two, which need not be open here.
+
+        Its People tells so, too; who hears it earlier from the bus may say so here.
+        """
+
     def forget(self, node: str) -> None:
         """That node has stopped, or was silent for too long: its people are gone. May be called again."""
 
@@ -79,3 +86,64 @@ class Openings(Protocol):
 
     def on_let_go(self, room: str) -> None:
         """The room is not in memory any more, or could not be opened."""
+
+
+class Somebody(Protocol):
+    """One of this node's sessions, as far as others are told of it; the same object until it is over."""
+
+    user: str
+    person: User
+
+
+class Shown(Protocol):
+    """A room's presence."""
+
+    def begin(self, members: Mapping[str, int], cursors: Mapping[str, int]) -> None:
+        """Those who are in the room on other nodes, and how far they have read."""
+
+
+class Others(Protocol):
+    """What this node tells the others, and what it knows of theirs.
+
+    The hub's ``others`` and its population's; None on a single node. Told after it has happened. MUST NOT
+    block.
+    """
+
+    def on_came(self, session: Somebody) -> None:
+        """The session has entered, or is somebody else or may do other things than before."""
+
+    def on_went(self, session: Somebody) -> None:
+        """The session is over, and in no room any more. May be told again, and of who has never come."""
+
+    def on_joined(self, session: Somebody, room: str) -> None:
+        """The session is in the room; where it has more than one seat there, told for each."""
+
+    def on_left(self, session: Somebody, room: str) -> None:
+        """The session has left the room, with one seat."""
+
+    def on_read(self, session: Somebody, room: str, seq: int) -> None:
+        """The session's user has read the room up to ``seq``."""
+
+    def on_typing(self, session: Somebody, room: str) -> None:
+        """Somebody is writing."""
+
+    def on_away(self, user: str, text: str | None) -> None:
+        """The user, who is on this node, is away on all connections; or back where ``text`` is None."""
+
+    def on_sent_away(self, name: str, code: int, reason: str) -> None:
+        """Whoever is called so has to go: this node's sessions have."""
+
+    def on_operator(self, name: str, operator: bool) -> None:
+        """Whoever is called so is an operator from now on, or not any more."""
+
+    def on_open(self, room: str, presence: Shown) -> None:
+        """The room is open here from now on, and nobody has entered it yet."""
+
+    def on_direct(self, room: str) -> None:
+        """Something is stored in this room of two."""
+
+    def on_forgotten(self, room: str) -> None:
+        """A guest of this node has gone, and this room of two with it."""
+
+    def members_of(self, room: str) -> int:
+        """How many people are in the room on other nodes."""

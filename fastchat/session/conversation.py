@@ -111,9 +111,22 @@ class Conversation(Turns):
         membership = self.hub.membership(room, self.peer.writer)
         if membership is None:
             return
-        self.hub.leave(membership.room, self.peer.writer, self.user)
+        self.leave_room(membership.room)
         told = {"by": by, "reason": reason}
         self.reply({}, "left", room=room, **{name: value for name, value in told.items() if value})
+
+    def leave_room(self, room: Room) -> None:
+        """Takes the client out of a room that it is in."""
+        self.hub.leave(room, self.peer.writer, self.user)
+        if self.hub.others is not None:
+            self.hub.others.on_left(self, room.name)
+
+    def enter_room(self, room: Room, after: int | None, epoch: str | None, read_up_to: int = 0) -> Membership:
+        """Lets the client into a room. Raises WireError and has conditions as ``Hub.enter``."""
+        membership = self.hub.enter(room, self.peer.writer, self.user, after, epoch, read_up_to)
+        if self.hub.others is not None:
+            self.hub.others.on_joined(self, room.name)
+        return membership
 
     def leave_forbidden(self, wall_ms: int, reason: str) -> None:
         """Leaves the rooms where ``person`` may not be: MUST be called when it is another one, or less."""

@@ -291,9 +291,7 @@ def _enter(
                 raise no_such_room(name)
         elif room.is_new:
             session.check_opening(room)
-        membership = session.hub.enter(
-            room, session.peer.writer, session.user, command.get("after"), command.get("epoch"), cursor
-        )
+        membership = session.enter_room(room, command.get("after"), command.get("epoch"), cursor)
         tell_joined(session, command, membership, **_told(session, room, wall_ms))
 
     if (hooks := session.hub.hooks) is not None and hooks.actions:
@@ -331,5 +329,5 @@ def _check_rooms(session: Conversation, name: str) -> None:
 def leave(session: Conversation, command: Command, wall_ms: int) -> None:
     """Leaves a room."""
     room = session.membership(command["room"]).room
-    session.hub.leave(room, session.peer.writer, session.user)
+    session.leave_room(room)
     session.reply(command, "left", room=command["room"])

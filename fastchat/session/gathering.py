@@ -172,7 +172,7 @@ def bring_in(hub: Hub, room: Room, cursors: Cursors) -> None:
 def take_in(session: Conversation, room: Room, cursor: int) -> None:
     """Lets one connection in, behind what its user has read, and tells it so."""
     cursor = min(max(cursor, room.presence.cursor(session.user)), room.head)
-    membership = session.hub.enter(room, session.peer.writer, session.user, cursor, None, cursor)
+    membership = session.enter_room(room, cursor, None, cursor)
     tell_joined(session, {}, membership)
 
 

@@ -182,10 +182,9 @@ def room_list(session: Conversation, command: Command, wall_ms: int) -> None:
 
 
 def _summarize(session: Conversation, summary: RoomSummary) -> dict[str, Any]:
-    room = session.hub.rooms.get(summary.name)
     return {
         "room": summary.name,
-        "members": 0 if room is None else len(room.members),
+        "members": session.hub.members_of(summary.name),
         "first": summary.first,
         "head": summary.head,
         "size_bytes": summary.size_bytes,

@@ -143,10 +143,13 @@ def ack(session: Conversation, command: Command, wall_ms: int) -> None:
         raise WireError(
             Code.BAD_FIELD, f"seq is {command['seq']} but the newest event has {room.head}", field="seq"
         )
-    room.presence.acknowledge(session.user, command["seq"])
+    if room.presence.acknowledge(session.user, command["seq"]) and session.hub.others is not None:
+        session.hub.others.on_read(session, room.name, command["seq"])
 
 
 def typing(session: Conversation, command: Command, wall_ms: int) -> None:
     """Tells the others that a message is being written. There is no answer."""
     membership = session.membership(command["room"])
-    membership.room.presence.typing(session.user, membership.subscription)
+    told = membership.room.presence.typing(session.user, membership.subscription)
+    if told and session.hub.others is not None:
+        session.hub.others.on_typing(session, membership.room.name)
