@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from fastchat.messages import Code, WireError
-from fastchat.store import Account, AuditEntry, Retention, Store, back_up, open_store
+from fastchat.store import Account, AuditEntry, Retention, Store, back_up, open_store, shared
 from fastchat.store.interface import AUDIT_KEPT
-from fastchat.store.sqlite import accounts, audit, shared
+from fastchat.store.sqlite import accounts, audit
 from fastchat.store.sqlite.schema import connect
 from fastchat.store.sqlite.upkeep import Upkeep
 from tests.faulty_sqlite import Faults, inject

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fastchat.messages import WireError
-from fastchat.store.sqlite import SqliteStore, shared
+from fastchat.store import shared
+from fastchat.store.sqlite import SqliteStore
 from tests.pump import OpenRoom, Pump, message
 
 USERS = 50

@@ -8,14 +8,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import orjson
+
 from fastchat.messages import WireError
 from fastchat.store.interface import Account, AuditEntry, Direct
+from fastchat.store.shared import SharedReads
 from fastchat.store.sqlite import accounts, audit
 from fastchat.store.sqlite.marks import SAVE_MARKS
 from fastchat.store.sqlite.reader import Reader
-from fastchat.store.sqlite.shared import SharedReads
-from fastchat.store.sqlite.unsaved import Unsaved
 from fastchat.store.sqlite.writer import Job, Writer
+from fastchat.store.unsaved import Numbers, Unsaved
 
 NOTES_MAX = 10_000  # entries of the audit log that wait for the disk
 
@@ -28,8 +30,8 @@ class SqliteDirectory:
         self.writer = writer
         self.reader = reader
         self.has_accounts = has_accounts
-        self._unsaved_marks = Unsaved[tuple[str, str]](writer, SAVE_MARKS, lambda key, seq: (*key, seq))
-        self._unsaved_seen = Unsaved[str](writer, accounts.SAVE_SEEN, lambda key, at_ms: (key, at_ms))
+        self._unsaved_marks = Unsaved[tuple[str, str]](self._save_marks)
+        self._unsaved_seen = Unsaved[str](self._save_seen)
         self._notes: list[AuditEntry] = []
         self._by_key = SharedReads(reader, accounts.reader_of("key"))
         self._by_subject = SharedReads(reader, accounts.reader_of("subject"))
@@ -40,6 +42,20 @@ class SqliteDirectory:
         self._unsaved_marks.save()
         self._unsaved_seen.save()
         self._save_notes()
+
+    def _save_marks(self, take: Numbers[tuple[str, str]], done: Callable[[WireError | None], None]) -> None:
+        self._save(SAVE_MARKS, lambda: [(*key, seq) for key, seq in take().items()], done)
+
+    def _save_seen(self, take: Numbers[str], done: Callable[[WireError | None], None]) -> None:
+        self._save(accounts.SAVE_SEEN, lambda: list(take().items()), done)
+
+    def _save(
+        self, statement: str, rows: Callable[[], object], done: Callable[[WireError | None], None]
+    ) -> None:
+        def run(connection: sqlite3.Connection) -> None:
+            connection.execute(statement, (orjson.dumps(rows()).decode(),))
+
+        self.writer.submit(Job(run, done))
 
     # Accounts
 

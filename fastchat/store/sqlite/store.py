@@ -25,13 +25,13 @@ from fastchat.store.interface import (
     RoomSummary,
     Stored,
 )
+from fastchat.store.shared import SharedReads
 from fastchat.store.sqlite import reader
 from fastchat.store.sqlite.accounts import has_accounts
 from fastchat.store.sqlite.batch import RoomState
 from fastchat.store.sqlite.directory import SqliteDirectory
 from fastchat.store.sqlite.marks import read_marks
 from fastchat.store.sqlite.schema import Durability, StoreError, connect_to_read
-from fastchat.store.sqlite.shared import SharedReads
 from fastchat.store.sqlite.upkeep import Indexing, Upkeep
 from fastchat.store.sqlite.writer import Append, Job, Writer
 

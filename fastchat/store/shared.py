@@ -6,13 +6,11 @@ thread and back for every client that returns, which takes longer than the read.
 
 from __future__ import annotations
 
-import sqlite3
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 from fastchat.messages import WireError
-from fastchat.store.sqlite.reader import Reader
 
 QUESTIONS_MAX = 1000
 """Questions that are answered with one read: about 10 ms of the reader's thread."""
@@ -21,16 +19,27 @@ Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
 
+class Asked(Protocol):
+    """Who answers queries in a thread of its own, which it hands its connection."""
+
+    def deliver(self, callback: Callable[..., object], /, *args: Any) -> object:
+        """Runs it in the loop's thread."""
+
+    def submit(self, query: Callable[[Any], Any], done: Callable[[Any], None]) -> object:
+        """Runs the query; ``done`` gets what it returns, or a WireError."""
+
+
 class SharedReads(Generic[Question, Answer]):
     """Questions of one kind. When everyone comes back at once, a read for each would be dear.
 
-    ``read`` answers any number of them, in their order, in the reader's thread.
+    ``read`` answers any number of them, in their order, in the reader's thread: in a sequence, or in what the
+    reader waits for to have one.
     """
 
     def __init__(
         self,
-        reader: Reader,
-        read: Callable[[sqlite3.Connection, Sequence[Question]], Sequence[Answer]],
+        reader: Asked,
+        read: Callable[[Any, Sequence[Question]], Sequence[Answer] | Coroutine[Any, Any, Sequence[Answer]]],
     ) -> None:
         self._reader = reader
         self._read = read
@@ -53,9 +62,7 @@ class SharedReads(Generic[Question, Answer]):
         taken: list[tuple[Question, Callable[[Any], None]]] = []
         self._reader.submit(lambda connection: self._take(connection, taken), self._on_read(taken))
 
-    def _take(
-        self, connection: sqlite3.Connection, taken: list[tuple[Question, Callable[[Any], None]]]
-    ) -> Sequence[Answer]:
+    def _take(self, connection: object, taken: list[tuple[Question, Callable[[Any], None]]]) -> object:
         while self._waiting and len(taken) < QUESTIONS_MAX:
             taken.append(self._waiting.popleft())
         return self._read(connection, [question for question, _ in taken])
