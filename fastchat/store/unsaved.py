@@ -1,4 +1,4 @@
-"""Numbers that only grow, on their way into a store: how far somebody has read, when somebody was there. Pure."""
+"""Numbers that only grow, on their way into a store, such as how far somebody has read. Pure."""
 
 from __future__ import annotations
 
