@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import functools
 import gc
-import importlib.metadata
 import json
 import os
 import signal
@@ -12,71 +11,34 @@ import socket
 import time
 import typing
 from collections.abc import Callable, Collection, Iterable, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
-import uvicorn
 import uvloop
 
 from fastchat import log
-from fastchat._fanout import Fanout
-from fastchat.auth.authentication import Authentication
-from fastchat.auth.building import build_authentication, build_keyring, build_passwords
-from fastchat.chat import Census, Chat, Member, Profiles
+from fastchat.auth.building import build_passwords
+from fastchat.building import VERSION, RoomClasses, build_chat, build_hooks, open_chat_store
+from fastchat.chat import Member
 from fastchat.config import Address, ConfigError, Settings, changes, is_live
 from fastchat.config.service_url import masked
-from fastchat.config.settings import RoomClass
-from fastchat.connection import LineConnection, WebSocketConnection
 from fastchat.control.socket import ControlSocket
 from fastchat.errors import StartError, cannot_write
-from fastchat.hooks import Kind, Rules, Runner, collect, load_modules
+from fastchat.hooks import Runner, collect, load_modules
+from fastchat.listeners import build_http, build_lines, build_websockets
 from fastchat.local import LOCAL_USER, LocalRoom, LocalRooms
-from fastchat.messages import Close, Code, WireError, dumps, encode_lagged, error_reply
-from fastchat.population import Population
-from fastchat.protocols.http import HttpProtocol
-from fastchat.protocols.line import LineListener, LineProtocol
-from fastchat.protocols.websocket import WebSocketListener, WebSocketProtocol
-from fastchat.rooms import Hub, RoomSettings
-from fastchat.session import Limits, check_content
+from fastchat.messages import Close
+from fastchat.protocols.line import LineProtocol
+from fastchat.session import check_content
 from fastchat.sockets import BACKLOG, accepting_sockets, bound_address, limit_kernel_buffer, listen
-from fastchat.store import Retention, Store, StoreError, open_store, sqlite_path
+from fastchat.store import sqlite_path
 from fastchat.web.app import HealthReport, create_app
 
-VERSION = importlib.metadata.version("fastchat-server")
 LISTENERS = ("http", "line", "control")
 ENDED_PER_TURN = 200  # connections that are told good-bye between two turns of the loop
 # A message is a dozen objects without a cycle: at Python's 700 the collector would look all the time.
 GC_THRESHOLDS = (50_000, 20, 20)
-KEEP_ALIVE_S = 5  # how long an HTTP connection may wait for its next request
 
 logger = log.get_logger(__name__)
-
-
-def wall_ms() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
-
-
-class HttpServer(uvicorn.Server):
-    """uvicorn's server under our own lifecycle: signals are the whole process's business, not its."""
-
-    async def start(self, listener: socket.socket) -> None:
-        """Begins to accept."""
-        self.config.load()
-        self.lifespan = self.config.lifespan_class(self.config)
-        await self.startup(sockets=accepting_sockets(listener))
-        self._ticking = asyncio.create_task(self.main_loop())
-
-    def stop_accepting(self) -> None:
-        """Closes the listening socket; connections live on."""
-        for server in self.servers:
-            server.close()
-
-    async def stop(self) -> None:
-        """Ends what is still open."""
-        self.should_exit = True
-        await self._ticking
-        await self.shutdown()
 
 
 class Server:
@@ -96,6 +58,7 @@ class Server:
         self.settings = settings
         self.hooks: Runner | None = None
         self._hooks = collect([*load_modules(settings.hooks.modules), *hooks])
+        self._classes = RoomClasses(settings.rooms.classes)
         self._rooms: LocalRooms | None = None
         self._reload = reload
         self._started_at = time.monotonic()
@@ -126,18 +89,21 @@ class Server:
             raise
 
     async def _start(self, listeners: Collection[str]) -> dict[str, str]:
-        loop = asyncio.get_running_loop()
-        self.chat = self._build_chat(loop)
-        self._build_hooks()
+        loop, settings = asyncio.get_running_loop(), self.settings
+        self._store = open_chat_store(settings, loop, self._classes)
+        self._passwords = build_passwords(settings.auth, loop.call_soon_threadsafe)
+        self.chat = build_chat(settings, loop, self._store, self._passwords, self._classes)
+        if self._hooks:
+            self.hooks = build_hooks(settings, self.chat, self._hooks)
         self._rooms = LocalRooms(
             self.chat.hub,
             self.chat.profiles.line,
             self.chat.wall_ms,
             functools.partial(check_content, self.chat.limits),
         )
-        self._websockets = self._build_websockets()
-        self._lines = self._build_lines()
-        self._http = self._build_http()
+        self._websockets = build_websockets(settings, self.chat)
+        self._lines = build_lines(settings, self.chat)
+        self._http = build_http(settings, self._websockets, create_app(self.health, self.problem))
         if "http" in self._listeners:
             await self._http.start(self._listeners["http"])
         if "line" in self._listeners:
@@ -183,182 +149,12 @@ class Server:
                 listener.close()
             raise
 
-    def _build_chat(self, loop: asyncio.AbstractEventLoop) -> Chat:
-        settings = self.settings
-        fanout = Fanout(loop.call_soon, time.monotonic, encode_lagged, settings.fanout.slice_ms / 1000)
-        rooms = RoomSettings(
-            ring_bytes=settings.fanout.ring_bytes,
-            ring_bytes_of=self._ring_bytes,
-            messages_per_s=settings.rooms.messages_per_s,
-            messages_per_s_of=self._messages_per_s,
-            guest_rooms=settings.limits.rooms_per_connection,
-            replay_bytes=settings.fanout.replay_bytes,
-            empty_kept=settings.rooms.empty_kept,
-            presence_interval_s=settings.rooms.presence_interval_ms / 1000,
-            presence_names=settings.rooms.presence_names,
-            presence_per_s=settings.rooms.presence_per_s,
-            lobby=settings.rooms.lobby,
-            create=settings.rooms.create,
-            rules_max=settings.rooms.rules_max,
-        )
-        limits = Limits(
-            messages_per_s=settings.limits.messages_per_s,
-            burst=settings.limits.burst,
-            rooms_per_connection=settings.limits.rooms_per_connection,
-            messages_per_s_per_user=settings.limits.messages_per_s_per_user,
-            rooms_per_user=settings.limits.rooms_per_user,
-            text_bytes=settings.limits.text_bytes,
-            command_bytes=settings.limits.command_bytes,
-            history_page=settings.rooms.history_page,
-        )
-        keyring = build_keyring(settings.auth, loop.call_soon_threadsafe, loop.call_later)
-        self._store = self._open_store(loop)
-        self._passwords = build_passwords(settings.auth, loop.call_soon_threadsafe)
-        authentication = build_authentication(settings, self._store, self._passwords, keyring, wall_ms)
-        return Chat(
-            hub=Hub(
-                fanout,
-                self._store,
-                rooms,
-                clock=time.monotonic,
-                call_later=loop.call_later,
-                population=Population(settings.limits.connections_per_user),
-            ),
-            authenticator=authentication,
-            accounts=authentication,
-            profiles=Profiles(settings.fanout.watermarks("websocket"), settings.fanout.watermarks("line")),
-            limits=limits,
-            census=Census(settings.limits.connections, settings.limits.connections_per_address),
-            lobby=settings.rooms.lobby,
-            server=f"fastchat/{VERSION}",
-            banner_after_s=settings.line.banner_after_ms / 1000,
-            clock=time.monotonic,
-            wall_ms=wall_ms,
-            call_later=loop.call_later,
-        )
-
-    def _build_hooks(self) -> None:
-        if not self._hooks:
-            return
-        settings = self.settings.hooks
-        told = Rules(settings.event_timeout_ms / 1000, refuses=False)
-        rules = dict.fromkeys(Kind, told) | {
-            Kind.AUTHENTICATE: Rules(
-                settings.authenticate_timeout_ms / 1000, settings.authenticate_failure == "refuse"
-            ),
-            Kind.AUTHORIZE: Rules(
-                settings.authorize_timeout_ms / 1000, settings.authorize_failure == "refuse"
-            ),
-            Kind.ON_MESSAGE: Rules(
-                settings.on_message_timeout_ms / 1000, settings.on_message_failure == "refuse"
-            ),
-        }
-        check = functools.partial(check_content, self.chat.limits)
-        self.hooks = self.chat.hub.hooks = Runner(self._hooks, rules, settings.threads, check)
-        if self.hooks.credentials:
-            authenticator = self.chat.authenticator
-            assert isinstance(authenticator, Authentication)
-            authenticator.hook = self.hooks.authenticate
-
-    def _open_store(self, loop: asyncio.AbstractEventLoop) -> Store:
-        def retention(room: str) -> Retention:
-            kind = self.room_class(room)
-            return Retention(kind.keep_events, kind.keep_age_s, kind.keep_bytes) if kind else Retention()
-
-        def in_memory(room: str) -> bool:
-            kind = self.room_class(room)
-            return kind is not None and kind.store == "memory"
-
-        store = self.settings.store
-        try:
-            return open_store(
-                store.url,
-                deliver=loop.call_soon_threadsafe,
-                durability=store.durability,
-                retention=retention,
-                in_memory=in_memory,
-                audit=Retention(store.audit_keep_entries, store.audit_keep_age_s),
-            )
-        except StoreError as error:
-            raise StartError(f"{error}; choose another with --store URL") from None
-
-    def room_class(self, room: str) -> RoomClass | None:
-        """The first class whose pattern matches the room's name."""
-        for kind in self.settings.rooms.classes:
-            if fnmatchcase(room, kind.pattern):
-                return kind
-        return None
-
     def disconnects_slow_readers(self, rooms: Iterable[str]) -> bool:
         """Whether who is in these rooms and stays stuck has to go.
 
         If one of their classes says so; or if the setting does and none of their classes says otherwise.
         """
-        own = {kind.slow_reader for room in rooms if (kind := self.room_class(room)) and kind.slow_reader}
-        return "disconnect" in (own or {self.settings.fanout.slow_reader})
-
-    def _messages_per_s(self, room: str) -> float | None:
-        kind = self.room_class(room)
-        return kind.messages_per_s if kind else None
-
-    def _ring_bytes(self, room: str) -> int | None:
-        kind = self.room_class(room)
-        return kind.ring_bytes if kind else None
-
-    def _build_websockets(self) -> WebSocketListener:
-        settings = self.settings
-        return WebSocketListener(
-            functools.partial(WebSocketConnection, self.chat),
-            max_message_bytes=settings.limits.command_bytes,
-            allowed_origins=settings.http.allowed_origins,
-            trusted_proxies=settings.http.trusted_proxies,
-            admit=self.chat.census.refusal,
-            ping_interval_s=settings.websocket.ping_interval_s,
-            ping_timeout_s=settings.websocket.ping_timeout_s,
-            close_timeout_s=settings.websocket.close_timeout_s,
-            handshake_timeout_s=settings.limits.handshake_timeout_s,
-        )
-
-    def _build_lines(self) -> LineListener:
-        def admit(address: str) -> str | None:
-            reason = self.chat.census.refusal(address)
-            if reason is None:
-                return None
-            return dumps(error_reply(WireError(Code.TOO_MANY_CONNECTIONS, reason), None)).decode()
-
-        return LineListener(
-            functools.partial(LineConnection, self.chat),
-            max_line_bytes=self.settings.limits.command_bytes,
-            admit=admit,
-            close_timeout_s=self.settings.websocket.close_timeout_s,
-        )
-
-    def _build_http(self) -> HttpServer:
-        make_websocket = functools.partial(WebSocketProtocol, self._websockets)
-
-        def make_protocol(**_: object) -> WebSocketProtocol:
-            return make_websocket()
-
-        config = uvicorn.Config(
-            create_app(self.health, self.problem),
-            http=typing.cast("type[asyncio.Protocol]", make_protocol),
-            ws=typing.cast("type[asyncio.Protocol]", make_websocket),
-            lifespan="off",
-            log_config=None,
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=1,
-        )
-        server = HttpServer(config)
-        self._websockets.otherwise = functools.partial(
-            HttpProtocol,
-            config,
-            server.server_state,
-            {},
-            handshake_timeout_s=self.settings.limits.handshake_timeout_s,
-        )
-        return server
+        return self._classes.slow_reader(rooms, self.settings.fanout.slow_reader) == "disconnect"
 
     # Health
 

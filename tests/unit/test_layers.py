@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("cli",), "the command"),
     (("control",), "the operator's commands, which ask a server that runs or one of their own"),
     (("server",), "wiring, lifecycle, drain"),
+    (("building", "listeners"), "a server's parts, as its settings say"),
     (("control.socket",), "the server's side of these commands"),
     (("control.path",), "where both sides meet"),
     (
@@ -62,7 +63,9 @@ CONTROL = ("control", "control.path", "control.socket")
 
 # Cross-cutting: only these may import them; the layers in between get plain values.
 ONLY_FOR: dict[str, frozenset[str]] = {
-    "config": frozenset({"auth", "cli", "connection", "server", "sockets", "web", *CONTROL}),
+    "config": frozenset(
+        {"auth", "building", "cli", "connection", "listeners", "server", "sockets", "web", *CONTROL}
+    ),
     "log": frozenset({"auth", "cli", "cluster", "connection", "hooks", "server", "web", *CONTROL}),
 }
 
