@@ -1,5 +1,6 @@
 """Where the events of rooms are kept: an interface, and what stands behind it."""
 
+from fastchat.store.errors import StoreError
 from fastchat.store.interface import (
     BLOCK_EVENTS,
     NO_FACTS,
@@ -20,7 +21,7 @@ from fastchat.store.interface import (
 )
 from fastchat.store.memory import MemoryStore
 from fastchat.store.opening import open_store, sqlite_path
-from fastchat.store.sqlite import StoreError, back_up
+from fastchat.store.sqlite import back_up
 
 __all__ = [
     "BLOCK_EVENTS",

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from fastchat.store.errors import StoreError as StoreError
+
 Durability = Literal["full", "normal"]
 Statement = tuple[str, tuple[Any, ...]]
 """SQL and its parameters."""
@@ -94,10 +96,6 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     lambda connection: _run(connection, SCHEMA_2),
 )
 """Each takes the schema one version further; a file's version is how many it has had."""
-
-
-class StoreError(Exception):
-    """The database file cannot be used. One line that says why."""
 
 
 def _run(connection: sqlite3.Connection, script: str) -> None:
