@@ -11,7 +11,7 @@ import uvloop
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from tests import leftovers
-from tests.services import postgres
+from tests.services import postgres, service
 
 # Shrinking and timing depend on the machine: a shared one must give the same answer every time.
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None, max_examples=100)
@@ -29,9 +29,14 @@ def pytest_asyncio_loop_factories(
     return {"uvloop": uvloop.new_event_loop}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    service.begin_run()
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stops the services that tests have shared; of several processes the last one does."""
+    """Stops the services that tests have shared."""
     postgres.SHARED.close()
+    service.close_all()
 
 
 @pytest.fixture(autouse=True)
