@@ -1,5 +1,7 @@
 from libc.stdint cimport int64_t
 
+from fastchat._events cimport Draft
+
 cdef class Entry
 
 cdef class Message:
@@ -10,6 +12,8 @@ cdef class Message:
     cdef readonly str id
     cdef readonly int64_t at_ms
     cdef readonly object edits
+
+cpdef Message look_of(user, str room, Draft draft)
 
 cdef class Suspended:
     cdef readonly object coroutine
@@ -61,5 +65,15 @@ cdef class Quick:
     cdef tuple counters
     cdef object stepper
     cdef object loop
+    cdef bint all_quick
+    cdef object go_on
+
+    cpdef ask(self, subject)
+    cpdef ask_draft(self, user, str room, Draft draft)
+
+cdef class Gate:
+    cdef Quick quick
+    cdef dict waiting
+    cdef bint all_in_forms
 
 cpdef step(coroutine, loop, task)

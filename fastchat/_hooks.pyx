@@ -9,12 +9,19 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
 from libc.stdint cimport int64_t
 
+from fastchat._events cimport Draft
+
+from fastchat._events import Kind
+
 # For those who make tasks of their own, as asyncio says of them.
 from asyncio.tasks import _enter_task, _leave_task, current_task as _current_task
 
 cdef object enter_task = _enter_task
 cdef object leave_task = _leave_task
 cdef object current_task = _current_task
+
+cdef object MESSAGE = Kind.MESSAGE
+cdef object EDITED = Kind.EDITED
 
 cdef extern from "Python.h":
     ctypedef enum PySendResult:
@@ -45,6 +52,21 @@ cdef class Message:
 
     def __repr__(self):
         return f"Message({self.user!r}, {self.room!r}, {self.text!r}, data={self.data!r}, edits={self.edits!r})"
+
+
+cpdef Message look_of(user, str room, Draft draft):
+    """The draft of something that ``user`` is about to say in words, as hooks see it."""
+    cdef Message message = Message.__new__(Message)
+    cdef dict fields = draft.fields
+    message.user = user
+    message.room = room
+    message.text = fields["text"]
+    if len(fields) > 1:
+        message.data = fields.get("data")
+    message.id = draft.id
+    message.at_ms = draft.at_ms
+    message.edits = draft.of
+    return message
 
 
 @cython.final
@@ -167,6 +189,32 @@ cdef class Entry:
             self.finish_otherwise(self)
 
 
+UNASKED = object()
+"""What ``Gate.look`` says of an event that has to be asked about in all forms."""
+
+
+@cython.final
+cdef class Gate:
+    """Lets events pass that nothing is against, which are most.
+
+    ``quick`` asks about messages, None where nobody is to be asked; ``waiting`` has the sessions of which something
+    waits. ``all_in_forms``: every event has to be asked about otherwise.
+    """
+
+    def __init__(self, Quick quick, dict waiting not None, bint all_in_forms):
+        self.quick = quick
+        self.waiting = waiting
+        self.all_in_forms = all_in_forms
+
+    def look(self, session, str room, Draft draft):
+        """None where the event may be stored as it is; a Message and the answer to it; or UNASKED."""
+        if self.all_in_forms or (self.waiting and session in self.waiting):
+            return UNASKED
+        if self.quick is None or not (draft.kind is MESSAGE or draft.kind is EDITED):
+            return None
+        return self.quick.ask_draft(session.person, room, draft)
+
+
 def work_off(pool, worker, waiting, done):
     """Calls the functions of the questions in ``waiting``, until there is none; has the pool told of the first."""
     cdef Question question
@@ -204,26 +252,41 @@ cdef class Quick:
     """Asks hooks that are coroutine functions, as long as each answers None at once, which most do.
 
     ``stepper`` has the task in whose name they begin: ``task``, None where ``renew()`` has to make one.
+    ``go_on(subject, index, value, error)`` asks the others, from the first one on that did not: with what it has
+    returned or raised, if it was asked already.
     """
 
-    def __init__(self, functions, counters, stepper, loop):
+    def __init__(self, functions, counters, stepper, loop, bint all_quick, go_on):
         self.functions = tuple(functions)
         self.counters = tuple(counters)
         self.stepper = stepper
         self.loop = loop
+        self.all_quick = all_quick
+        self.go_on = go_on
 
-    def ask(self, subject):
-        """None when all have agreed; else the first other one's index, and what it returned or raised."""
-        cdef Py_ssize_t i
+    cpdef ask(self, subject):
+        """The subject when all have agreed; else what ``go_on`` says."""
+        cdef Py_ssize_t i = 0, count = len(self.functions)
+        value = error = None
         task = self.stepper.task
         if task is None:
             task = self.stepper.renew()
-        for i in range(len(self.functions)):
-            (<Counters?>self.counters[i]).calls += 1
-            try:
+        try:
+            while i < count:
+                (<Counters?>self.counters[i]).calls += 1
                 value = step(self.functions[i](subject), self.loop, task)
-            except Exception as error:
-                return i, None, error
-            if value is not None:
-                return i, value, None
-        return None
+                if value is not None:
+                    break
+                i += 1
+            else:
+                if self.all_quick:
+                    return subject
+        except Exception as raised:
+            error = raised
+        return self.go_on(subject, i, value, error)
+
+    cpdef ask_draft(self, user, str room, Draft draft):
+        """As ``ask``, of what ``user`` is about to say: None when all have agreed, else it and the answer."""
+        cdef Message message = look_of(user, room, draft)
+        answer = self.ask(message)
+        return None if answer is message else (message, answer)

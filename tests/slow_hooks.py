@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from fastchat.hooks.interface import Kind, Message, Question
+from fastchat._events import Draft
+from fastchat._hooks import look_of
+from fastchat.hooks.interface import UNASKED, Kind, Message, Question
 from fastchat.messages import Code, WireError
 from fastchat.people import User
 
@@ -31,8 +33,13 @@ class SlowHooks:
         """What is said at once of a message or ``(user, action, room)``: an answer, or None to wait."""
         self._questions: list[Question] = []
 
-    def ask_message(self, message: Message) -> Any:
-        return self._ask(message)
+    def look(self, session: Any, room: str, draft: Draft) -> Any:
+        return UNASKED
+
+    def ask_draft(self, user: User, room: str, draft: Draft) -> Any:
+        message = look_of(user, room, draft)
+        answer = self._ask(message)
+        return None if answer is message else (message, answer)
 
     def ask_action(self, user: User, action: str, room: str) -> Any:
         return self._ask((user.name, action, room))

@@ -100,9 +100,13 @@ class Chain:
         self._stepper = stepper
         self._clock = clock
         quick = list(itertools.takewhile(lambda hook: hook.asynchronous, hooks))
-        self._quickly = len(quick)
-        self._quick = Quick(
-            [hook.function for hook in quick], [hook.counters for hook in quick], stepper, stepper.loop
+        self.quick = Quick(
+            [hook.function for hook in quick],
+            [hook.counters for hook in quick],
+            stepper,
+            stepper.loop,
+            len(quick) == len(hooks),
+            self._go_on_from,
         )
 
     own_answer = False
@@ -136,15 +140,10 @@ class Chain:
         """The answer, a WireError, or a Question."""
         return self._go_on(args, 0, None)
 
-    def ask_one(self, subject: Any) -> Any:
-        """As ``ask``, about one thing that is its own answer if all agree; what is usual is quick."""
-        odd = self._quick.ask(subject) if self._quickly else None
-        if odd is None:
-            if self._quickly == len(self.hooks):
-                return subject
-            return self._go_on((subject,), self._quickly, None)
-        index, value, error = odd
-        return self._go_on((subject,), index, None, (value, error))
+    def _go_on_from(self, subject: Any, index: int, value: Any, error: BaseException | None) -> Any:
+        """Asks the hooks from ``index`` on; the first was asked already where it has returned or raised."""
+        asked = value is not None or error is not None
+        return self._go_on((subject,), index, None, (value, error) if asked else None)
 
     def _go_on(
         self,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from fastchat._events import Draft
+from fastchat._hooks import UNASKED as UNASKED
 from fastchat._hooks import Counters as Counters
 from fastchat._hooks import Message as Message
 from fastchat._hooks import Question as Question
@@ -49,7 +51,7 @@ class Hooks(Protocol):
     """What sessions ask and tell. MUST NOT block."""
 
     messages: bool
-    """Whether ``ask_message`` does anything."""
+    """Whether ``ask_draft`` does anything."""
 
     actions: bool
     """Whether ``ask_action`` does anything."""
@@ -57,8 +59,18 @@ class Hooks(Protocol):
     waiting: dict[Any, Any]
     """What waits for an answer, by session; the sessions' own (see ``session/screening.py``)."""
 
-    def ask_message(self, message: Message) -> Message | WireError | Question:
-        """The message as it is to be said, or why not; or a Question whose answer is one of both."""
+    def look(self, session: Any, room: str, draft: Draft) -> Any:
+        """Asks about an event at once where that is possible, which is most often so.
+
+        None where it may be stored as it is; what ``ask_draft`` says; or UNASKED where more has to be asked.
+        """
+
+    def ask_draft(self, user: User, room: str, draft: Draft) -> tuple[Message, Any] | None:
+        """None where the user may say it as it is. Else what the hooks have looked at, and their answer.
+
+        The answer is the Message as it is to be said, the WireError that says why not, or a Question whose
+        answer is one of both.
+        """
 
     def tell(self, kind: Kind, *args: Any) -> None:
         """Something has happened; nobody waits for what hooks do about it."""

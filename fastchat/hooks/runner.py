@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastchat import log
+from fastchat._hooks import Gate
 from fastchat.auth.interface import Credentials
 from fastchat.hooks.chains import ActionChain, Check, CredentialsChain, EventChain, Hook, MessageChain
 from fastchat.hooks.interface import Kind, Question, Rules
@@ -56,7 +57,8 @@ class Runner:
         self.messages = bool(self._messages.hooks)
         self.actions = bool(self._actions.hooks)
         self.credentials = bool(self._credentials.hooks)
-        self.ask_message = self._messages.ask_one
+        self.ask_draft = self._messages.quick.ask_draft
+        self.look = Gate(self._messages.quick if self.messages else None, self.waiting, self.actions).look
         self.ask_action = self._actions.ask
 
     def _of(self, kind: Kind) -> list[Hook]:

@@ -70,11 +70,12 @@ def _post(session: Conversation, command: Command, wall_ms: int, kind: Kind, fie
     """Has an event stored, if hooks agree; it is answered when the store has answered."""
     membership = session.membership(command["room"])
     draft = Draft(kind, session.user, wall_ms, fields, command.get("id"), command.get("seq"))
-    if session.hub.hooks is None:
+    hooks = session.hub.hooks
+    if hooks is None or (looked := hooks.look(session, command["room"], draft)) is None:
         session.begin_storing()
         _store(session, command, draft, membership)
     else:
-        screen(session, command, draft, membership, _store)
+        screen(session, command, draft, membership, _store, looked)
 
 
 def _store(session: Conversation, command: Command, draft: Draft, membership: Membership) -> None:

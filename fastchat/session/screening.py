@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from fastchat._hooks import Entry
-from fastchat.hooks.interface import Hooks, Message, Question
+from fastchat.hooks.interface import UNASKED, Hooks, Message, Question
 from fastchat.messages import Command, WireError
 from fastchat.rooms import Membership
 from fastchat.session.conversation import Conversation
@@ -48,19 +48,20 @@ def finish(entry: Entry) -> None:
     )
 
 
-def on_permission(entry: Entry, answer: WireError | None) -> None:
-    """The user may do it, or not; now it depends on what is said."""
+def on_permission(entry: Entry, answer: Any) -> None:
+    """The user may do it (None), or not (a WireError); now it depends on what is said."""
     session, draft = entry.session, entry.draft
     hooks = session.hub.hooks
     if answer is not None or not hooks.messages or draft.kind not in WORDED:
         entry.on_answer(answer)
         return
-    entry.message = look_of(session, entry.command["room"], draft)
-    looked = hooks.ask_message(entry.message)
-    if isinstance(looked, Question):
-        looked.entry = entry
+    looked = hooks.ask_draft(session.person, entry.command["room"], draft)
+    if looked is not None:
+        entry.message, answer = looked
+    if isinstance(answer, Question):
+        answer.entry = entry
     else:
-        entry.on_answer(looked)
+        entry.on_answer(answer)
 
 
 def changed(draft: Draft, message: Message | None) -> Draft:
@@ -74,25 +75,34 @@ def changed(draft: Draft, message: Message | None) -> Draft:
 
 
 def screen(
-    session: Conversation, command: Command, draft: Draft, membership: Membership, store: Store
+    session: Conversation,
+    command: Command,
+    draft: Draft,
+    membership: Membership,
+    store: Store,
+    looked: Any,
 ) -> None:
-    """Has hooks look at the event, and stores it when they agree. Raises WireError."""
+    """Has hooks look at the event, and stores it when they agree. Raises WireError.
+
+    ``looked`` is what they have said at once (see ``Hooks.look``), or that they have to be asked.
+    """
     hooks = session.hub.hooks
     assert hooks is not None
-    message: Message | None = None
-    answer: Any = None
-    if hooks.actions:
-        answer = hooks.ask_action(session.person, command["type"], command["room"])
-        if type(answer) is Question:
-            entry = _wait(hooks, session, command, draft, membership, store, None)
-            answer.on_answer = partial(on_permission, entry)
-            return
-    if answer is None and hooks.messages and draft.kind in WORDED:
-        message = look_of(session, command["room"], draft)
-        answer = hooks.ask_message(message)
-        if type(answer) is Question:
-            answer.entry = _wait(hooks, session, command, draft, membership, store, message)
-            return
+    if looked is UNASKED:
+        looked = None
+        if hooks.actions:
+            answer = hooks.ask_action(session.person, command["type"], command["room"])
+            if type(answer) is Question:
+                entry = _wait(hooks, session, command, draft, membership, store, None)
+                answer.on_answer = partial(on_permission, entry)
+                return
+            looked = None if answer is None else (None, answer)
+        if looked is None and hooks.messages and draft.kind in WORDED:
+            looked = hooks.ask_draft(session.person, command["room"], draft)
+    message, answer = looked or (None, None)
+    if type(answer) is Question:
+        answer.entry = _wait(hooks, session, command, draft, membership, store, message)
+        return
     if hooks.waiting and session in hooks.waiting:
         entry = _wait(hooks, session, command, draft, membership, store, message)
         entry.answer, entry.answered = answer, True
@@ -122,9 +132,3 @@ def _wait(
         entry.first = False
     waiting[session] = entry
     return entry
-
-
-def look_of(session: Conversation, room: str, draft: Draft) -> Message:
-    """The event as hooks see it."""
-    fields = draft.fields
-    return Message(session.person, room, fields["text"], fields.get("data"), draft.id, draft.at_ms, draft.of)

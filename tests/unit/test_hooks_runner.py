@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from fastchat._events import Draft
+from fastchat._events import Kind as EventKind
+from fastchat._hooks import look_of
 from fastchat.hooks import Kind, Refuse, Rules, Runner, collect
 from fastchat.hooks.interface import REASON_LENGTH_MAX, Message, Question, clean_reason
 from fastchat.messages import WireError
@@ -33,8 +36,12 @@ async def start() -> AsyncIterator[Start]:
         await runner.close()
 
 
-def words(text: str, data: dict[str, Any] | None = None) -> Message:
-    return Message(ALICE, "lobby", text, data, None, 0, None)
+def ask(runner: Runner, text: str, data: dict[str, Any] | None = None) -> Any:
+    """The answer to who wants to say this; the message itself where it may be said as it is."""
+    fields: dict[str, Any] = {"text": text} if data is None else {"text": text, "data": data}
+    draft = Draft(EventKind.MESSAGE, ALICE.name, 0, fields)
+    looked = runner.ask_draft(ALICE, "lobby", draft)
+    return look_of(ALICE, "lobby", draft) if looked is None else looked[1]
 
 
 async def answer_to(asked: Any) -> Any:
@@ -48,7 +55,7 @@ async def answer_to(asked: Any) -> Any:
 
 async def say(runner: Runner, text: str, data: dict[str, Any] | None = None) -> Any:
     """The text and data as they are sent, or the error."""
-    answer = await answer_to(runner.ask_message(words(text, data)))
+    answer = await answer_to(ask(runner, text, data))
     return answer if isinstance(answer, WireError) else (answer.text, answer.data)
 
 
@@ -220,7 +227,7 @@ async def test_close_ends_what_waits(start: Start) -> None:
                 ended.append(True)
 
     runner = start(Hangs())
-    asked = runner.ask_message(words("hi"))
+    asked = ask(runner, "hi")
     asked.on_answer = lambda answer: None
     await asyncio.sleep(0)
     await runner.close()

@@ -50,10 +50,10 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("store",), "where a room's events are kept, and who there is"),
     (("auth.names",), "how names are spelled, and which look alike"),
     (("messages", "people"), "the wire contract: commands, replies, events, codes; who somebody is"),
-    (("_fanout",), "channels, subscriptions, sweeps"),
+    (("_fanout", "_hooks"), "channels, subscriptions, sweeps; what hooks see"),
     (
-        ("_checks", "_events", "_handshake", "_hooks", "_ring", "_websocket", "handshake", "rate"),
-        "one idea each: checks of JSON, events, what hooks see, ring, RFC 6455, token bucket",
+        ("_checks", "_events", "_handshake", "_ring", "_websocket", "handshake", "rate"),
+        "one idea each: checks of JSON, events, ring, RFC 6455, token bucket",
     ),
     (("config", "log"), "settings and logging: cross-cutting, see below"),
     (("compiled", "errors"), "whether the compiled modules are there; what went wrong, for a person to read"),
