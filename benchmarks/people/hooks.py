@@ -24,7 +24,7 @@ CASES = {
     "`async def authorize` and `on_message`": "benchmarks.people.noop_authorize",
 }
 PROMISED = ("`async def on_message`",)
-"""The others have to be told apart from it: a function in a thread costs what it takes to get there and back."""
+"""The others are told for comparison: a function in a thread costs the way there and back."""
 _SECONDS = 0.5
 _WARM_UP_MESSAGES = 20_000
 
