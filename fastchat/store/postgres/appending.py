@@ -13,8 +13,8 @@ first       second
 0           a refusal   nothing is stored, see below
 ==========  ==========  ==============================================================
 
-That is written down with the writer's number of the batch: whoever does not know what became of a batch submits
-it again, and gets the same answer.
+That is written down with the writer's number of the batch: whoever does not know what became of a batch
+submits it again, and gets the same answer.
 
 An event's JSON has its ``seq`` inside: it is put together here out of what stands before and behind it.
 """

@@ -1,4 +1,4 @@
-"""A thread with an event loop of its own, so that what a server answers is parsed beside the clients' loop."""
+"""A thread with an event loop of its own: what a server answers is parsed beside the clients' loop."""
 
 import asyncio
 import threading
