@@ -25,8 +25,8 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("control.socket",), "the server's side of these commands"),
     (("control.path",), "where both sides meet"),
     (
-        ("web", "protocols", "sockets", "auth", "hooks", "broker"),
-        "edges: HTTP, the sockets, passwords and tokens, an operator's own functions, brokers",
+        ("web", "protocols", "sockets", "auth", "hooks", "broker", "inbox"),
+        "edges: HTTP, sockets, passwords and tokens, operators' own functions, brokers and their inbox",
     ),
     (("cluster",), "other nodes: the way to them over the bus"),
     (("connection", "local"), "between an edge and a session: what arrives, what has to wait, how it ends"),
@@ -66,7 +66,7 @@ ONLY_FOR: dict[str, frozenset[str]] = {
     "config": frozenset(
         {"auth", "building", "cli", "connection", "listeners", "server", "sockets", "web", *CONTROL}
     ),
-    "log": frozenset({"auth", "cli", "cluster", "connection", "hooks", "server", "web", *CONTROL}),
+    "log": frozenset({"auth", "cli", "cluster", "connection", "hooks", "inbox", "server", "web", *CONTROL}),
 }
 
 IMPURE = frozenset({"asyncio", "select", "selectors", "socket", "ssl", "threading", "time", "uvloop"})

@@ -1,0 +1,6 @@
+"""Commands that other services send by the broker: what they may say, and how they are carried out."""
+
+from fastchat.inbox.authors import Authors
+from fastchat.inbox.executor import Executor
+
+__all__ = ["Authors", "Executor"]
