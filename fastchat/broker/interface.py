@@ -48,6 +48,12 @@ class Bus(Connected, Protocol):
     def unsubscribe(self, subject: str) -> None:
         """Listens no more."""
 
+    async def probe(self) -> None:
+        """Has something go to the broker and come back on the connection that is listened on.
+
+        Returns when it has; who asks has a limit of time. Raises BrokerError without a connection.
+        """
+
     def listen(self, on_message: Callable[[str, bytes], None], on_connected: Callable[[], None]) -> None:
         """Whom to call, in the loop's thread; called once, before ``start``.
 

@@ -23,10 +23,8 @@ BEAT: Final = "beat"
 """The node is alive; its People's number in the first line."""
 BYE: Final = "bye"
 """The node stops."""
-PROBE: Final = "probe"
-"""The node looks whether it hears itself; any number in the first line."""
 
-KINDS = frozenset({EVENTS, PEOPLE, BEAT, BYE, PROBE})
+KINDS = frozenset({EVENTS, PEOPLE, BEAT, BYE})
 
 
 class EnvelopeError(ValueError):

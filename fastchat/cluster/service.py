@@ -10,10 +10,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from secrets import randbits
 
 from fastchat import log
-from fastchat.broker.interface import Bus
+from fastchat.broker.interface import BrokerError, Bus
 from fastchat.cluster import envelope
 from fastchat.cluster.envelope import Envelope, EnvelopeError, OtherVersion
 from fastchat.cluster.interface import People
@@ -89,7 +88,6 @@ class Cluster:
         self._claiming = False
         self._lost = False  # the lease, and the names are not claimed anew yet
         self._rejected: set[str] = set()
-        self._probes: dict[int, asyncio.Future[None]] = {}
         self._ticking: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -215,8 +213,6 @@ class Cluster:
             received = envelope.parse_envelope(payload)
             if received.node != self.node:
                 self._receive(received, len(payload))
-            elif received.kind == envelope.PROBE:
-                self._on_probe(envelope.parse_number(received))
         except (EnvelopeError, ValueError) as error:
             self._reject(error)
         except Exception:
@@ -230,6 +226,9 @@ class Cluster:
             committed = envelope.parse_events(received)
             self.counters.events_in += len(committed)
             self.store.receive(committed)
+            if self.people is not None:
+                for room in {each.room for each in committed if each.room.startswith("@")}:
+                    self.people.receive_direct(room)
         known = received.node in self.nodes.names
         if received.kind == envelope.BYE:
             self.nodes.leave(received.node, self._clock())
@@ -300,23 +299,14 @@ class Cluster:
     # Health
 
     async def probe(self, timeout_s: float = 2.0) -> str | None:
-        """Sends something to this node over the bus and waits for it; why it has not come, or None."""
+        """Sends something through the bus and back; why it has not come back, or None."""
         if (problem := self.bus.problem) is not None:
             return problem
-        number = randbits(53)
-        answer = self._probes[number] = asyncio.get_running_loop().create_future()
-        subject = envelope.subject_for(self._name, self.node)
-        self._publish(subject, envelope.encode(self.node, envelope.PROBE, number))
         try:
             async with asyncio.timeout(timeout_s):
-                await answer
+                await self.bus.probe()
+        except BrokerError as error:
+            return str(error)
         except TimeoutError:
             return self.bus.problem or f"what is sent over the bus has not come back within {timeout_s:g} s"
-        finally:
-            del self._probes[number]
         return None
-
-    def _on_probe(self, number: int) -> None:
-        answer = self._probes.get(number)
-        if answer is not None and not answer.done():
-            answer.set_result(None)
