@@ -28,7 +28,8 @@ run: $(VENV)/.installed $(VENV)/.compiled ## build, install and start the server
 build: $(VENV)/.installed $(VENV)/.compiled ## compile and install into the virtual environment
 
 test: $(VENV)/.installed-dev $(VENV)/.compiled ## everything that has to pass: format, lint, types, tests, sanitizers
-	@scripts/ensure-packages chromium=chromium valgrind=valgrind
+	@scripts/ensure-packages chromium=chromium valgrind=valgrind rabbitmq-server=rabbitmq-server \
+	  nats-server=nats-server redis-server=redis-server initdb=postgresql setpriv=util-linux
 	@$(MAKE) --no-print-directory lint types tests asan
 
 lint: $(VENV)/.installed-dev
