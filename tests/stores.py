@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fastchat.store import MemoryStore, Store
+from fastchat.store import MemoryStore
+from fastchat.store.interface import SendingStore
 from fastchat.store.mixed import MixedStore
 from fastchat.store.sqlite import SqliteStore
 from tests.pump import OpenRoom, Pump
@@ -14,7 +15,7 @@ NOW_MS = 10_000
 """When all tests of stores happen, in milliseconds since 1970."""
 
 
-def open_memory(path: Path, pump: Pump) -> Store:
+def open_memory(path: Path, pump: Pump) -> SendingStore:
     return MemoryStore()
 
 
@@ -22,13 +23,13 @@ def open_sqlite(path: Path, pump: Pump) -> SqliteStore:
     return SqliteStore(path, deliver=pump.deliver, durability="normal", wall_ms=lambda: NOW_MS)
 
 
-def open_mixed(path: Path, pump: Pump) -> Store:
+def open_mixed(path: Path, pump: Pump) -> SendingStore:
     """Every room but the games is durable."""
     durable = open_sqlite(path, pump)
     return MixedStore(durable, MemoryStore(durable.note), lambda room: room == "games")
 
 
-STORES: Mapping[str, Callable[[Path, Pump], Store]] = {
+STORES: Mapping[str, Callable[[Path, Pump], SendingStore]] = {
     "memory": open_memory,
     "sqlite": open_sqlite,
     "mixed": open_mixed,

@@ -362,7 +362,10 @@ class Backlog:
     notices: int
     oldest_ms: int
     dropped: int
-    """Notices that were dropped since the store was made, as there were too many (see ``keep_notices``)."""
+    """Notices that were dropped since the store was made, as there were too many (see ``keep_notices``).
+
+    In memory: since it was opened, and events with them that rings have moved on over.
+    """
 
 
 class Outbox(Protocol):
@@ -375,6 +378,12 @@ class Outbox(Protocol):
         """From the first call on events wait to be sent; what was there before does not. Again: no effect.
 
         What waits is not trimmed.
+        """
+
+    def watch(self, on_waiting: Callable[[], None]) -> None:
+        """Whom to tell, in the loop's thread, that something may wait: once for all that one commit has.
+
+        MUST be called once, before ``begin_sending``; who is told takes what waits until there is no more.
         """
 
     def notify(self, notices: Sequence[Notice]) -> None:
@@ -392,3 +401,7 @@ class Outbox(Protocol):
 
     def backlog(self, done: Callable[[Backlog | WireError], None]) -> None:
         """How much waits in all slots."""
+
+
+class SendingStore(Store, Outbox, Protocol):
+    """A store that is an outbox too, as all of ours are."""

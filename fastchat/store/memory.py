@@ -1,6 +1,6 @@
 """A store that is the ring: what the ring forgets is gone. Pure: no sockets, clock or await."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from secrets import token_hex
 from weakref import WeakValueDictionary
 
@@ -16,17 +16,21 @@ from fastchat.store.interface import (
     NO_FACTS,
     PAGE_BYTES,
     AuditEntry,
+    Backlog,
     Block,
     Direct,
     Draft,
     Facts,
     Follower,
     Kind,
+    Notice,
     Page,
     RoomLog,
     RoomSummary,
     Stored,
+    Unsent,
 )
+from fastchat.store.outbox import MemoryOutbox
 from fastchat.store.pairs import has_guest, users_of
 from fastchat.store.states import State, change, check_change
 
@@ -48,6 +52,7 @@ class MemoryLog:
         "epoch",
         "facts",
         "marks",
+        "outbox",
         "room",
     )
 
@@ -69,6 +74,7 @@ class MemoryLog:
         self._sent: dict[tuple[str, str], tuple[int, int]] = {}
         self._states: dict[int, State] = {}  # of changed messages alone, by seq
         self.marks: dict[str, int] = {}
+        self.outbox: MemoryOutbox | None = None
 
     @property
     def head(self) -> int:
@@ -107,6 +113,8 @@ class MemoryLog:
         seq = self._ring.head_seq + 1
         body = draft.encode(self.room, seq)
         self.at_ms = draft.at_ms
+        if self.outbox is not None:
+            self.outbox.note(self.room, self.epoch, self._ring, draft.at_ms)
         if draft.kind is not _KIND_MESSAGE:
             self._bring_about(draft)
         if key is not None:
@@ -201,6 +209,8 @@ class MemoryStore(MemoryDirectory):
         self._pairs: dict[str, set[str]] = {}  # rooms of two by user; some are forgotten already
         self._pairs_until_look = PAIRS_LOOK
         self._note_act = note or self.note
+        self._outbox = MemoryOutbox()
+        self._sending = False
         self._facts: dict[str, Facts] = {}  # of rooms of two, whether they are open or not
 
     def open(self, room: str, done: Callable[[RoomLog | WireError], None]) -> None:
@@ -208,6 +218,7 @@ class MemoryStore(MemoryDirectory):
         log = self._logs.get(room)
         if log is None:
             log = self._logs[room] = MemoryLog(room, self._note_act, self._keep_facts)
+            log.outbox = self._outbox if self._sending else None
             if room.startswith("@"):
                 log.facts = self._facts.get(room, NO_FACTS)
                 self._remember_pair(room)
@@ -286,6 +297,40 @@ class MemoryStore(MemoryDirectory):
         ]
         found.sort(key=lambda one: one[0], reverse=True)
         done(cut_page(found, limit))
+
+    # What waits for a broker
+
+    def watch(self, on_waiting: Callable[[], None]) -> None:
+        """Called when a room or a notice begins to wait."""
+        self._outbox.on_waiting = on_waiting
+
+    def begin_sending(self, done: Callable[[WireError | None], None]) -> None:
+        """Answers at once."""
+        self._sending = True
+        for log in self._logs.values():
+            log.outbox = self._outbox
+        done(None)
+
+    def notify(self, notices: Sequence[Notice]) -> None:
+        """Keeps some of the newest."""
+        self._outbox.notify(notices)
+
+    def unsent(
+        self, slots: Collection[int] | None, limit: int, done: Callable[[Unsent | WireError], None]
+    ) -> None:
+        """Answers at once, with what the rings have left."""
+        done(self._outbox.unsent(slots, limit))
+
+    def sent(
+        self, heads: Mapping[str, int], notices: Sequence[int], done: Callable[[WireError | None], None]
+    ) -> None:
+        """Answers at once."""
+        self._outbox.sent(heads, notices)
+        done(None)
+
+    def backlog(self, done: Callable[[Backlog | WireError], None]) -> None:
+        """Answers at once."""
+        done(self._outbox.backlog())
 
     def close(self) -> None:
         """Nothing to finish."""

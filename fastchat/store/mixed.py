@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from fastchat.messages import WireError
 from fastchat.store.found import merge_pages
-from fastchat.store.interface import Account, AuditEntry, Direct, Page, RoomLog, RoomSummary, Store
+from fastchat.store.interface import (
+    Account,
+    AuditEntry,
+    Backlog,
+    Direct,
+    Notice,
+    Page,
+    RoomLog,
+    RoomSummary,
+    SendingStore,
+    Store,
+    Unsent,
+)
 from fastchat.store.pairs import has_guest
 
 
@@ -18,7 +30,7 @@ class MixedStore:
     Who there is, is in the durable one.
     """
 
-    def __init__(self, durable: Store, memory: Store, in_memory: Callable[[str], bool]) -> None:
+    def __init__(self, durable: SendingStore, memory: SendingStore, in_memory: Callable[[str], bool]) -> None:
         self._durable = durable
         self._memory = memory
         self._of_class = in_memory
@@ -165,6 +177,85 @@ class MixedStore:
             done(more if isinstance(more, WireError) else [*kept, *more])
 
         self._durable.directs(user, on_durable)
+
+    # What waits for a broker
+
+    def watch(self, on_waiting: Callable[[], None]) -> None:
+        """Told by both."""
+        self._durable.watch(on_waiting)
+        self._memory.watch(on_waiting)
+
+    def begin_sending(self, done: Callable[[WireError | None], None]) -> None:
+        """In both."""
+
+        def on_begun(error: WireError | None) -> None:
+            if error is None:
+                self._memory.begin_sending(done)
+            else:
+                done(error)
+
+        self._durable.begin_sending(on_begun)
+
+    def notify(self, notices: Sequence[Notice]) -> None:
+        """In the durable one, whatever room they are about."""
+        self._durable.notify(notices)
+
+    def unsent(
+        self, slots: Collection[int] | None, limit: int, done: Callable[[Unsent | WireError], None]
+    ) -> None:
+        """Of both; rooms in memory get a part in any case, as their rings go on."""
+        share = max(1, limit // 4)
+
+        def on_durable(durable: Unsent | WireError) -> None:
+            if isinstance(durable, WireError):
+                done(durable)
+                return
+            taken = len(durable.notices) + sum(len(each.bodies) for each in durable.events)
+            self._memory.unsent(slots, max(1, limit - taken), partial(on_memory, durable))
+
+        def on_memory(durable: Unsent, memory: Unsent | WireError) -> None:
+            if isinstance(memory, WireError):
+                done(memory)
+            else:
+                events = [*durable.events, *memory.events]
+                done(Unsent(events, durable.notices, durable.more or memory.more))
+
+        self._durable.unsent(slots, max(1, limit - share), on_durable)
+
+    def sent(
+        self, heads: Mapping[str, int], notices: Sequence[int], done: Callable[[WireError | None], None]
+    ) -> None:
+        """Each where its room is."""
+        memory = {room: seq for room, seq in heads.items() if self._in_memory(room)}
+        durable = {room: seq for room, seq in heads.items() if room not in memory}
+        if memory:
+            self._memory.sent(memory, (), lambda error: None)  # it answers at once, and never with one
+        self._durable.sent(durable, notices, done)
+
+    def backlog(self, done: Callable[[Backlog | WireError], None]) -> None:
+        """Of both."""
+
+        def on_durable(durable: Backlog | WireError) -> None:
+            if isinstance(durable, WireError):
+                done(durable)
+            else:
+                self._memory.backlog(partial(on_memory, durable))
+
+        def on_memory(one: Backlog, other: Backlog | WireError) -> None:
+            if isinstance(other, WireError):
+                done(other)
+                return
+            times = [each.oldest_ms for each in (one, other) if each.oldest_ms]
+            done(
+                Backlog(
+                    one.events + other.events,
+                    one.notices + other.notices,
+                    min(times, default=0),
+                    one.dropped + other.dropped,
+                )
+            )
+
+        self._durable.backlog(on_durable)
 
     @property
     def problem(self) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
-from fastchat.store.interface import AUDIT_KEPT, Retention, Store
+from fastchat.store.interface import AUDIT_KEPT, Retention, SendingStore
 from fastchat.store.memory import MemoryStore
 from fastchat.store.mixed import MixedStore
 from fastchat.store.sqlite import SqliteStore, StoreError
@@ -32,7 +32,7 @@ def open_store(
     retention: Callable[[str], Retention] = lambda room: Retention(),
     in_memory: Callable[[str], bool] = lambda room: False,
     audit: Retention = AUDIT_KEPT,
-) -> Store:
+) -> SendingStore:
     """The store for ``url``, whose rooms are in memory where ``in_memory(room)`` says so. Raises StoreError.
 
     ``deliver(callback, *args)`` runs callbacks in the loop's thread.

@@ -98,7 +98,8 @@ class Batch:
 
     def _create(self, room: RoomState) -> None:
         self._connection.execute(
-            "INSERT INTO rooms (name, epoch, head, first) VALUES (?, ?, ?, ?) "
+            "INSERT INTO rooms (name, epoch, head, first, published) "
+            "VALUES (?1, ?2, ?3, ?4, (SELECT ?3 FROM meta WHERE name = 'sending')) "
             "ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch",
             (room.name, room.epoch, room.head, room.first),
         )

@@ -91,9 +91,25 @@ CREATE TABLE audit (
 CREATE INDEX audit_by_event ON audit (key) WHERE key IS NOT NULL;
 """
 
+SCHEMA_3 = """
+ALTER TABLE rooms ADD COLUMN published INTEGER;  -- seq up to which a broker has the events; NULL: none waits
+CREATE INDEX rooms_to_publish ON rooms (id) WHERE published < head;
+CREATE TABLE notices (          -- what no event tells of, and no broker has yet
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    slot INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    body TEXT NOT NULL          -- a CloudEvent
+);
+CREATE TABLE meta (             -- of the outbox: 'sending' where it has begun, 'notices_dropped'
+    name TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     lambda connection: _run(connection, SCHEMA_1),
     lambda connection: _run(connection, SCHEMA_2),
+    lambda connection: _run(connection, SCHEMA_3),
 )
 """Each takes the schema one version further; a file's version is how many it has had."""
 

@@ -31,6 +31,7 @@ from fastchat.store.sqlite.accounts import has_accounts
 from fastchat.store.sqlite.batch import RoomState
 from fastchat.store.sqlite.directory import SqliteDirectory
 from fastchat.store.sqlite.marks import read_marks
+from fastchat.store.sqlite.outbox import NOTICES_KEPT, SqliteOutbox
 from fastchat.store.sqlite.schema import Durability, StoreError, connect_to_read
 from fastchat.store.sqlite.upkeep import Indexing, Upkeep
 from fastchat.store.sqlite.writer import Append, Job, Writer
@@ -87,11 +88,12 @@ class SqliteLog:
         self._store.reader.submit(query, done)
 
 
-class SqliteStore(SqliteDirectory):
+class SqliteStore(SqliteDirectory, SqliteOutbox):
     """Durable rooms and accounts. One process may use a file at a time.
 
     ``deliver(callback, *args)`` runs callbacks in the loop's thread (``call_soon_threadsafe``).
-    ``retention(room)`` says how much of a room is kept, ``audit`` how much of the audit log.
+    ``retention(room)`` says how much of a room is kept, ``audit`` how much of the audit log,
+    ``keep_notices`` how many notices wait for a broker.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class SqliteStore(SqliteDirectory):
         durability: Durability = "full",
         retention: Callable[[str], Retention] = lambda room: Retention(),
         audit: Retention = AUDIT_KEPT,
+        keep_notices: int = NOTICES_KEPT,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         """Opens or creates the file. Raises StoreError."""
@@ -118,10 +121,16 @@ class SqliteStore(SqliteDirectory):
         except BaseException:
             os.close(self._lock)
             raise
-        super().__init__(writer, reader.Reader(path, deliver, "reader"), has_accounts=known)
+        SqliteDirectory.__init__(self, writer, reader.Reader(path, deliver, "reader"), has_accounts=known)
         self._marks = SharedReads(self.reader, read_marks)
         # A search may take long: those who read must not wait for it.
         self.searcher = reader.Reader(path, deliver, "searcher")
+        SqliteOutbox.__init__(self, writer, self.searcher, self._upkeep, wall_ms, keep_notices)
+
+    def save(self) -> None:
+        """Stores what could not be stored before."""
+        super().save()
+        self.save_notices()
 
     @property
     def problem(self) -> str | None:

@@ -68,6 +68,8 @@ class Upkeep:
         self._retention = retention
         self._audit = audit
         self._audit_next = True
+        self.sending = False
+        """Whether what waits for a broker is kept beyond retention: it is where there is one."""
         self._wall_ms = wall_ms
         self._rooms: WeakValueDictionary[str, RoomState] = WeakValueDictionary()
         self._index_next = True
@@ -132,13 +134,15 @@ class Upkeep:
     def _trim(self, connection: sqlite3.Connection, room_id: int, name: str) -> bool:
         """Deletes the oldest events that are not to be kept; returns whether there may be more of them."""
         keep, base = self._retention(name), room_id << SEQ_BITS
-        query = "SELECT head, first, size_bytes FROM rooms WHERE id = ?"
-        head, first, size_bytes = connection.execute(query, (room_id,)).fetchone()
+        query = "SELECT head, first, size_bytes, published FROM rooms WHERE id = ?"
+        head, first, size_bytes, published = connection.execute(query, (room_id,)).fetchone()
+        # The newest event stays: it carries the numbering. So does what waits.
+        end = min(head, published + 1) if self.sending and published is not None else head
         last, total = connection.execute(
             _OLDEST,
             {
                 "first": base | first,
-                "head": base | head,  # the newest event stays: it carries the numbering
+                "head": base | end,
                 "kept": base | max(head - keep.events + 1, 0) if keep.events else 0,
                 "since_ms": self._wall_ms() - int(keep.age_s * 1000) if keep.age_s else 0,
                 "excess": max(size_bytes - keep.size_bytes, 0) if keep.size_bytes else 0,

@@ -99,6 +99,7 @@ class Writer:
         self._commit_s = 0.0  # that the last one took
         self._closed = False
         self.problem: str | None = None
+        self.on_commit: Callable[[], None] | None = None  # delivered after each commit of events
         self._thread = threading.Thread(target=self._run, name="fastchat-store-writer", daemon=True)
         self._thread.start()
 
@@ -252,6 +253,8 @@ class Writer:
             self._restore(before)
             results = [unavailable(error)] * len(appends)
         self._deliver(_complete, appends[: len(results)], results)
+        if self.on_commit is not None:
+            self._deliver(self.on_commit)
         return len(results)
 
     def _restore(self, before: dict[RoomState, tuple[int, int, Facts]]) -> None:
