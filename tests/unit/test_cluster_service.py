@@ -279,7 +279,7 @@ async def test_what_cannot_be_read_is_told_once_and_harms_nobody() -> None:
         wrong = (b"fastchat/2 bb beat 1\n", b"fastchat/2 bb bye\n", b"", b"fastchat/1 bb beat x\n", b"\xff")
         with capture_logs() as logs:
             for payload in wrong:
-                exchange.carry(b.bus, "chat.nodes", payload)
+                exchange.carry(b.bus, "chat.node.aa", payload)
             await settle()
         assert len(logs) == 4
         assert a.cluster.counters.rejected == 5
