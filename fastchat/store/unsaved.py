@@ -29,6 +29,9 @@ class Unsaved(Generic[Key]):
         self._numbers: dict[Key, int] = {}
         self._submitted = False  # and not taken yet
 
+    def __bool__(self) -> bool:
+        return bool(self._numbers)
+
     def get(self, key: Key) -> int | None:
         """What is not stored yet."""
         return self._numbers.get(key)

@@ -66,9 +66,7 @@ ONLY_FOR: dict[str, frozenset[str]] = {
     "config": frozenset(
         {"auth", "building", "cli", "connection", "listeners", "server", "sockets", "web", *CONTROL}
     ),
-    "log": frozenset(
-        {"auth", "broker", "cli", "cluster", "connection", "hooks", "inbox", "server", "web", *CONTROL}
-    ),
+    "log": frozenset({"auth", "cli", "cluster", "connection", "hooks", "inbox", "server", "web", *CONTROL}),
 }
 
 IMPURE = frozenset({"asyncio", "select", "selectors", "socket", "ssl", "threading", "time", "uvloop"})

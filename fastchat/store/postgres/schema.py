@@ -11,6 +11,8 @@ from fastchat.store.errors import StoreError
 from fastchat.store.postgres.appending import APPENDING_1
 from fastchat.store.postgres.connection import SCHEMA, Connection
 from fastchat.store.postgres.errors import address
+from fastchat.store.postgres.nodes import NODES_1
+from fastchat.store.postgres.waiting import WAITING_1
 
 OWNER = "fastchat"
 """What stands in ``meta``, to tell our tables from another program's."""
@@ -90,7 +92,7 @@ CREATE TABLE writers (                      -- what was done last by each connec
 ) WITH (fillfactor = 50);
 """
 
-MIGRATIONS: Sequence[str] = (SCHEMA_1 + APPENDING_1,)
+MIGRATIONS: Sequence[str] = (SCHEMA_1 + APPENDING_1 + WAITING_1 + NODES_1,)
 """Each takes the schema one version further; a database's version is how many it has had."""
 
 LOCK = "hashtext('fastchat'), hashtext('migrations')"

@@ -1,0 +1,194 @@
+"""Who there is, in PostgreSQL: accounts, their rooms of two, the audit log, and what users have read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from fastchat.messages import WireError
+from fastchat.store.interface import Account, AuditEntry, Direct, Page, RoomSummary
+from fastchat.store.postgres import accounts, audit, finding
+from fastchat.store.postgres.changes import Changes
+from fastchat.store.postgres.connection import Connection, Reader
+from fastchat.store.postgres.marks import Question, read_marks, save_marks
+from fastchat.store.shared import SharedReads
+from fastchat.store.unsaved import Numbers, Unsaved
+
+Done = Callable[[WireError | None], None]
+
+
+class PostgresDirectory:
+    """Who there is, and what of that is not in the database yet.
+
+    What is not there yet is kept, and tried again until it is.
+    """
+
+    has_accounts = True
+    """Any node may add one at any time."""
+
+    def __init__(self, changes: Changes, reader: Reader, searcher: Reader) -> None:
+        self.changes = changes
+        self.reader = reader
+        self.searcher = searcher
+        self._unsaved_marks = Unsaved[tuple[str, str]](self._save_marks)
+        self._unsaved_seen = Unsaved[str](self._save_seen)
+        self._by_key = _Asked(changes, reader, accounts.reader_of("key"))
+        self._by_subject = _Asked(changes, reader, accounts.reader_of("subject"))
+        self._directs = _Asked(changes, reader, accounts.read_directs)
+        self._marks = SharedReads[Question, Mapping[str, int]](reader, read_marks)
+
+    def save(self) -> None:
+        """Stores what could not be stored before."""
+        self._unsaved_marks.save()
+        self._unsaved_seen.save()
+
+    def _save_marks(self, take: Numbers[tuple[str, str]], done: Done) -> None:
+        self._save(lambda connection: save_marks(connection, take()), done)
+
+    def _save_seen(self, take: Numbers[str], done: Done) -> None:
+        self._save(lambda connection: accounts.save_seen(connection, take()), done)
+
+    def _save(self, save: Callable[[Connection], Any], done: Done) -> None:
+        def on_saved(result: WireError | None) -> None:
+            done(result)
+            if result is not None:
+                self.changes.later(self.save)
+
+        self.changes.submit(save, on_saved)
+
+    # Accounts
+
+    def account(self, key: str, done: Callable[[Account | WireError | None], None]) -> None:
+        """Reads for all who ask meanwhile."""
+        behind = bool(self._unsaved_seen)
+        self._by_key.ask(key, lambda found: done(self._as_seen(found)), behind=behind)
+
+    def account_of(self, subject: str, done: Callable[[Account | WireError | None], None]) -> None:
+        """Reads for all who ask meanwhile."""
+        behind = bool(self._unsaved_seen)
+        self._by_subject.ask(subject, lambda found: done(self._as_seen(found)), behind=behind)
+
+    def accounts(self, after: str, limit: int, done: Callable[[Sequence[Account] | WireError], None]) -> None:
+        """Reads them behind what was submitted before."""
+
+        def on_read(found: Sequence[Account] | WireError) -> None:
+            done(found if isinstance(found, WireError) else [self._fresh(account) for account in found])
+
+        self.changes.submit(partial(accounts.read_accounts, after=after, limit=limit), on_read)
+
+    def _as_seen(self, found: Account | WireError | None) -> Account | WireError | None:
+        return self._fresh(found) if isinstance(found, Account) else found
+
+    def _fresh(self, account: Account) -> Account:
+        seen_at_ms = self._unsaved_seen.get(account.key)
+        if seen_at_ms is None or seen_at_ms <= account.seen_at_ms:
+            return account
+        return replace(account, seen_at_ms=seen_at_ms)
+
+    def add_account(self, account: Account, done: Done) -> None:
+        """Answers after the commit."""
+        self.changes.make(
+            lambda connection, again: accounts.add_account(connection, account, again=again), done
+        )
+
+    def change_account(
+        self, key: str, changes: Mapping[str, Any], done: Callable[[Account | WireError | None], None]
+    ) -> None:
+        """Answers after the commit. Raises TypeError for what is no field."""
+        replace(_ANYONE, **changes)
+        self.changes.make(
+            lambda connection, again: accounts.change_account(connection, key, changes, again=again),
+            lambda result: done(self._as_seen(result)),
+        )
+
+    def seen(self, at_ms: Mapping[str, int]) -> None:
+        """All in one transaction."""
+        self._unsaved_seen.add(at_ms)
+
+    def directs(self, user: str, done: Callable[[Sequence[Direct] | WireError], None]) -> None:
+        """Reads for all who ask meanwhile."""
+
+        def on_read(found: Sequence[Direct] | WireError) -> None:
+            if not isinstance(found, WireError):
+                found = [self._as_read(user, direct) for direct in found]
+            done(found)
+
+        self._directs.ask(user, on_read, behind=bool(self._unsaved_marks))
+
+    def _as_read(self, user: str, direct: Direct) -> Direct:
+        cursor = self._unsaved_marks.get((user, direct.room))
+        return direct if cursor is None else replace(direct, cursor=max(cursor, direct.cursor))
+
+    # What users have read
+
+    def mark(self, marks: Mapping[tuple[str, str], int]) -> None:
+        """All in one transaction."""
+        self._unsaved_marks.add(marks)
+
+    def marks(
+        self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]
+    ) -> None:
+        """Reads for all who ask meanwhile."""
+        unsaved = self._unsaved_marks
+        fresh = {room: seq for room in rooms if (seq := unsaved.get((user, room))) is not None}
+
+        def on_read(saved: Mapping[str, int] | WireError) -> None:
+            if isinstance(saved, WireError):
+                done(saved)
+            else:
+                done({**saved, **{room: max(seq, saved.get(room, 0)) for room, seq in fresh.items()}})
+
+        self._marks.ask((user, rooms), on_read if fresh else done)
+
+    # The audit log
+
+    def record(self, entry: AuditEntry, done: Done) -> None:
+        """Answers after the commit."""
+        self.changes.make(lambda connection, again: audit.add_entry(connection, entry, again=again), done)
+
+    def audit(
+        self, before: int, limit: int, done: Callable[[Sequence[tuple[int, AuditEntry]] | WireError], None]
+    ) -> None:
+        """Reads on another connection than those who sign in."""
+        self.searcher.submit(partial(audit.read_entries, before=before, limit=limit), done)
+
+    # What rooms there are, and what is in them
+
+    def rooms(
+        self, after: str, limit: int, done: Callable[[Sequence[RoomSummary] | WireError], None]
+    ) -> None:
+        """Reads on another connection than those who sign in."""
+        self.searcher.submit(partial(finding.read_rooms, after=after, limit=limit), done)
+
+    def search(
+        self,
+        rooms: Sequence[str],
+        query: str,
+        before_ms: int | None,
+        limit: int,
+        done: Callable[[Page | WireError], None],
+    ) -> None:
+        """Finds what has been committed: the index is part of each commit."""
+        find = partial(finding.search, rooms=rooms, query=query, before_ms=before_ms, limit=limit)
+        self.searcher.submit(find, done)
+
+
+class _Asked:
+    """Questions of one kind: to any connection, or behind changes that the answer must have seen."""
+
+    def __init__(
+        self,
+        changes: Changes,
+        reader: Reader,
+        read: Callable[[Connection, Sequence[str]], Any],
+    ) -> None:
+        self._reads = SharedReads[str, Any](reader, read)
+        self._reads_behind = SharedReads[str, Any](changes, read)
+
+    def ask(self, question: str, done: Callable[[Any], None], *, behind: bool) -> None:
+        (self._reads_behind if behind else self._reads).ask(question, done)
+
+
+_ANYONE = Account("", "")
