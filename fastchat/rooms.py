@@ -499,6 +499,8 @@ class Hub:
         if renamed or not person.guest:
             self.release_name(before)
         self.away.pop(old, None)
+        if self.others is not None:
+            self.others.on_renamed(old)
         for room in rooms:
             room.presence.exit(old)
             room.presence.enter(person.name, marks.get(room.name, 0))

@@ -37,8 +37,9 @@ class Party:
         banner_after_s: float = 1.0,
         store: Store | None = None,
         policy: Policy | None = None,
+        loop: FakeLoop | None = None,
     ) -> None:
-        self.loop = FakeLoop()
+        self.loop = FakeLoop() if loop is None else loop
         self.limits = limits or Limits(messages_per_s=0)
         fanout = Fanout(self.loop.call_soon, self.loop.time, encode_lagged)
         settings = rooms or RoomSettings()

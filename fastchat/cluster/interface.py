@@ -112,6 +112,9 @@ class Others(Protocol):
     def on_came(self, session: Somebody) -> None:
         """The session has entered, or is somebody else or may do other things than before."""
 
+    def on_renamed(self, old: str) -> None:
+        """A guest who was called so is called otherwise by now, or is an account: see ``on_came``."""
+
     def on_went(self, session: Somebody) -> None:
         """The session is over, and in no room any more. May be told again, and of who has never come."""
 
@@ -141,6 +144,9 @@ class Others(Protocol):
 
     def on_direct(self, room: str) -> None:
         """Something is stored in this room of two."""
+
+    def on_kept(self, room: str) -> None:
+        """The room of two is kept here from now on, as long as its guests are there."""
 
     def on_forgotten(self, room: str) -> None:
         """A guest of this node has gone, and this room of two with it."""

@@ -30,7 +30,7 @@ def gather(
 ) -> None:
     """Calls ``then`` when all connections of both are in the room of two; refuses who may not write there."""
     room = session.hub.rooms.get(name)
-    if room is not None and not any(True for _ in _absent(session.hub, room)):
+    if room is not None and not any(True for _ in _absent(session.hub, name)):
         check_writer(session, room, wall_ms)
         then()
         return
@@ -81,7 +81,10 @@ def _keep(hub: Hub, room: Room) -> WireError | None:
                 return WireError(
                     Code.TOO_MANY_ROOMS, f"{part[1:]} is a guest, who may talk to {most} people", field="to"
                 )
-    hub.guest_rooms.keep(room)
+    if not hub.guest_rooms.has(room):
+        hub.guest_rooms.keep(room)
+        if hub.others is not None:
+            hub.others.on_kept(room.name)
     return None
 
 
@@ -99,7 +102,7 @@ class _CursorReading:
         self.done = done
         self.cursors: dict[str, int] = {}
         names = names_of(room.name)
-        self.users = [name for name in names if any(True for _ in _absent(hub, room, name))]
+        self.users = [name for name in names if any(True for _ in _absent(hub, room.name, name))]
 
     def go_on(self) -> None:
         """Asks for the next one's."""
@@ -136,17 +139,17 @@ def _sessions(hub: Hub, part: str) -> Iterator[Conversation]:
             yield session
 
 
-def _absent(hub: Hub, room: Room, user: str | None = None) -> Iterator[Conversation]:
+def _absent(hub: Hub, room: str, user: str | None = None) -> Iterator[Conversation]:
     """The connections that have to be brought in, of one of the two or of both."""
-    for part in parts_of(room.name):
+    for part in parts_of(room):
         if user is not None and part.removeprefix("~") != user:
             continue
         for session in _sessions(hub, part):
             arrival = session.devices.arrivals.get(session) if session.devices is not None else None
             if arrival is not None:
-                if room.name not in arrival:
+                if room not in arrival:
                     yield session
-            elif hub.membership(room.name, session.peer.writer) is None and may_take(session, room.name):
+            elif hub.membership(room, session.peer.writer) is None and may_take(session, room):
                 yield session
 
 
@@ -159,10 +162,15 @@ def may_take(session: Conversation, room: str) -> bool:
     )
 
 
-def bring_in(hub: Hub, room: Room, cursors: Cursors) -> None:
-    """Lets all connections of both in that are not in the room yet."""
-    for session in [*_absent(hub, room)]:
+def bring_in(hub: Hub, room: Room, cursors: Cursors, *, unread: bool = False) -> None:
+    """Lets all connections of both in that are not in the room yet.
+
+    If ``unread``, only of who has something to read there.
+    """
+    for session in [*_absent(hub, room.name)]:
         cursor = cursors.get(session.user, 0)
+        if unread and cursor >= room.head:
+            continue
         if session.devices is not None and session in session.devices.arrivals:
             session.devices.arrivals[session][room.name] = cursor
         else:
@@ -192,6 +200,34 @@ def tell_joined(session: Conversation, command: Command, membership: Membership,
         unread=room.head - cursor,
         **told,
     )
+
+
+# What is said on other nodes
+
+
+def gather_here(hub: Hub, name: str, done: Callable[[WireError | None], None], *, unread: bool) -> None:
+    """Brings this node's connections of both in: another node has stored something there.
+
+    If ``unread``, it may have, and only who has something to read is brought in.
+    """
+
+    def on_reached(found: Found | WireError) -> None:
+        if isinstance(found, WireError):
+            done(found)
+            return
+        room, cursors = found
+        bring_in(hub, room, cursors, unread=unread)
+        done(None)
+
+    if any(True for _ in _absent(hub, name)):
+        reach(hub, name, on_reached)
+    else:
+        done(None)
+
+
+def keep_here(hub: Hub, name: str) -> None:
+    """Another node keeps this room with a guest: so does this one."""
+    reach(hub, name, lambda found: None)
 
 
 # Coming in
