@@ -108,6 +108,12 @@ def serve(
     from fastchat import server
 
     try:
+        if settings.server.workers > 1:
+            from fastchat import workers as supervisor
+
+            raise typer.Exit(
+                supervisor.run(settings, reload=reload, ready_fd=ready_fd, ready_file=ready_file)
+            )
         status = server.run(settings, reload=reload, ready_fd=ready_fd, ready_file=ready_file)
     except StartError as error:
         end([str(error)], FAILURE)

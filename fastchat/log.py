@@ -30,8 +30,11 @@ def configure(
     level: Level,
     style: Style,
     stream: TextIO | None = None,
+    worker: int | None = None,
 ) -> None:
     """Sends everything that is logged at `level` or above to `stream`, standard error where None.
+
+    Each event carries `worker`, the number of one of several processes, where there are several.
 
     May be called again: the later call replaces the earlier. Pass `log_config=None` to uvicorn,
     or it puts its own handlers back.
@@ -42,6 +45,8 @@ def configure(
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    if worker is not None:
+        shared.append(_say_worker(worker))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -66,6 +71,14 @@ def configure(
         logger.propagate = True
     # A line for each request belongs to looking for a fault; health checks alone would fill the log.
     logging.getLogger("uvicorn.access").setLevel("INFO" if level == "debug" else "WARNING")
+
+
+def _say_worker(worker: int) -> Processor:
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event.setdefault("worker", worker)
+        return event
+
+    return add
 
 
 def _json() -> list[Processor]:

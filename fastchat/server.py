@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import functools
 import gc
-import json
-import os
 import signal
 import socket
 import time
@@ -20,17 +18,16 @@ from fastchat.auth.building import build_passwords
 from fastchat.building import VERSION, RoomClasses, build_chat, build_hooks, open_chat_store
 from fastchat.chat import Member
 from fastchat.config import Address, ConfigError, Settings, changes, is_live
-from fastchat.config.service_url import masked
 from fastchat.control.socket import ControlSocket
-from fastchat.errors import StartError, cannot_write
+from fastchat.errors import StartError
 from fastchat.hooks import Runner, collect, load_modules
 from fastchat.listeners import build_http, build_lines, build_websockets
 from fastchat.local import LOCAL_USER, LocalRoom, LocalRooms
 from fastchat.messages import Close
 from fastchat.protocols.line import LineProtocol
+from fastchat.ready import announce
 from fastchat.session import check_content
 from fastchat.sockets import BACKLOG, accepting_sockets, bound_address, limit_kernel_buffer, listen
-from fastchat.store import sqlite_path
 from fastchat.web.app import HealthReport, create_app
 
 LISTENERS = ("http", "line", "control")
@@ -45,7 +42,8 @@ class Server:
     """One fastchat server in one event loop.
 
     ``reload`` reads the settings again and raises ConfigError where they are wrong. ``hooks`` are modules or
-    objects with functions that are named as in docs/hooks.md, asked after those of ``hooks.modules``.
+    objects with functions that are named as in docs/hooks.md, asked after those of ``hooks.modules``. With
+    ``share_ports`` other processes listen on the same ports.
     """
 
     def __init__(
@@ -54,6 +52,7 @@ class Server:
         reload: Callable[[], Settings] | None = None,
         *,
         hooks: Sequence[object] = (),
+        share_ports: bool = False,
     ) -> None:
         self.settings = settings
         self.hooks: Runner | None = None
@@ -61,6 +60,7 @@ class Server:
         self._classes = RoomClasses(settings.rooms.classes)
         self._rooms: LocalRooms | None = None
         self._reload = reload
+        self._share_ports = share_ports
         self._started_at = time.monotonic()
         self._draining = False
         self._line_servers: list[asyncio.Server] = []
@@ -137,12 +137,12 @@ class Server:
             low = settings.fanout.watermarks("websocket")[1]
             if "http" in listeners:
                 self._listeners["http"] = listen(
-                    settings.http.listen, "http.listen", "--http", low, send_buffer
+                    settings.http.listen, "http.listen", "--http", low, send_buffer, shared=self._share_ports
                 )
             if "line" in listeners and isinstance(settings.line.listen, Address):
                 low = settings.fanout.watermarks("line")[1]
                 self._listeners["line"] = listen(
-                    settings.line.listen, "line.listen", "--line", low, send_buffer
+                    settings.line.listen, "line.listen", "--line", low, send_buffer, shared=self._share_ports
                 )
         except BaseException:
             for listener in self._listeners.values():
@@ -284,13 +284,47 @@ def run(
     ready_file: Path | None = None,
 ) -> int:
     """Serves until SIGTERM or SIGINT; returns the exit code. Raises StartError."""
+
+    def on_ready(addresses: dict[str, str]) -> None:
+        announce(VERSION, settings, addresses, ready_fd, ready_file)
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(Server(settings, reload), ready_fd, ready_file))
+        return runner.run(_serve(Server(settings, reload), LISTENERS, on_ready, None))
 
 
-async def _serve(server: Server, ready_fd: int | None, ready_file: Path | None) -> int:
+def run_worker(
+    settings: Settings,
+    reload: Callable[[], Settings] | None,
+    number: int,
+    on_ready: Callable[[dict[str, str]], None],
+    lifeline_fd: int,
+) -> int:
+    """As ``run``, of one of several processes on the same ports; only the first is the operator's to ask.
+
+    Ends also when the other end of ``lifeline_fd``, a pipe, is closed.
+    """
+    server = Server(settings, reload, share_ports=True)
+    listeners = LISTENERS if number == 0 else ("http", "line")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(server, listeners, on_ready, lifeline_fd))
+
+
+async def _serve(
+    server: Server,
+    listeners: Collection[str],
+    on_ready: Callable[[dict[str, str]], None],
+    lifeline_fd: int | None,
+) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    if lifeline_fd is not None:
+
+        def on_parent_end() -> None:
+            logger.error("the parent of this worker has ended, and so does the worker")
+            loop.remove_reader(lifeline_fd)
+            stopping.set()
+
+        loop.add_reader(lifeline_fd, on_parent_end)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     reloads: set[asyncio.Task[None]] = set()  # the loop alone would not keep them alive
@@ -301,56 +335,16 @@ async def _serve(server: Server, ready_fd: int | None, ready_file: Path | None) 
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, reload)
-    addresses = await server.start()
+    addresses = await server.start(listeners)
     # What lives now lives until the end: the collector need not look at it again.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     try:
-        _announce(addresses, _places(server.settings), ready_fd, ready_file)
+        on_ready(addresses)
     except StartError:
         await server.close_store()
         raise
     await stopping.wait()
     await server.stop()
     return 0
-
-
-def _places(settings: Settings) -> dict[str, object]:
-    """Where the server keeps what it has, and whom it tells, without passwords."""
-    url = settings.store.url
-    places: dict[str, object] = {
-        "store": "memory" if url == "memory:" else sqlite_path(url) or masked(url),
-    }
-    if settings.broker.url:
-        places["broker"] = masked(settings.broker.url)
-    return places
-
-
-def _announce(
-    addresses: dict[str, str], places: dict[str, object], ready_fd: int | None, ready_file: Path | None
-) -> None:
-    """Prints the addresses, and writes them as JSON where a script waits for them."""
-    print(f"fastchat {VERSION} is ready")
-    print(f"  page       http://{addresses['http']}/")
-    print(f"  WebSocket  ws://{addresses['http']}/ws")
-    if "line" in addresses:
-        print(f"  lines      {addresses['line']}   (nc {addresses['line'].replace(':', ' ')})")
-    for name, place in places.items():
-        print(f"  {name:<9}  {place}", flush=True)
-    ready = json.dumps({**addresses, "pid": os.getpid()}) + "\n"
-    if ready_fd is not None:
-        try:
-            os.write(ready_fd, ready.encode())
-        except OSError as error:
-            raise cannot_write(ready_fd, "--ready-fd", error) from None
-        os.close(ready_fd)
-    if ready_file is not None:
-        # In one step, so that nobody who waits for the file reads half of it.
-        partial = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
-        try:
-            partial.write_text(ready)
-            partial.replace(ready_file)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise cannot_write(ready_file, "--ready-file", error) from None

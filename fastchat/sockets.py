@@ -28,9 +28,18 @@ have turns of its own, and nothing that a turn's work shares would be shared: no
 
 
 def listen(
-    address: Address, setting: str, flag: str, low_water_bytes: int, send_buffer_bytes: int
+    address: Address,
+    setting: str,
+    flag: str,
+    low_water_bytes: int,
+    send_buffer_bytes: int,
+    *,
+    shared: bool = False,
 ) -> socket.socket:
-    """A listening TCP socket. Raises StartError, which names the ``setting`` and its ``flag``."""
+    """A listening TCP socket. Raises StartError, which names the ``setting`` and its ``flag``.
+
+    ``shared``: other processes of this user listen there, too, each with a queue of its own.
+    """
     try:
         family, kind, protocol, _, target = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -38,6 +47,8 @@ def listen(
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             limit_kernel_buffer(listener, low_water_bytes, send_buffer_bytes)
             listener.bind(target)
             listener.listen(BACKLOG)
@@ -48,6 +59,30 @@ def listen(
     except OSError as error:
         raise cannot_listen(address, setting, flag, error) from None
     return listener
+
+
+def reserve(address: Address, setting: str, flag: str) -> socket.socket:
+    """A socket that has the address and does not listen: others listen there with ``listen(shared=True)``.
+
+    Raises StartError, also where somebody listens there already who would share it.
+    """
+    if address.port:
+        listen(address, setting, flag, 0, 0).close()
+    try:
+        family, kind, protocol, _, target = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        reserved = socket.socket(family, kind, protocol)
+        try:
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            reserved.bind(target)
+        except BaseException:
+            reserved.close()
+            raise
+    except OSError as error:
+        raise cannot_listen(address, setting, flag, error) from None
+    return reserved
 
 
 def listen_locally(path: Path, setting: str) -> socket.socket:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, Self
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
@@ -33,17 +33,19 @@ class ServerProcess:
         *settings: str,
         arguments: tuple[str, ...] = (),
         environment: Mapping[str, str] | None = None,
+        module: str = "fastchat",
     ) -> None:
         """Starts the server with `--set` for each of `settings` ("limits.burst=2") and further `arguments`.
 
         Rooms are in memory, unless a setting or an argument says otherwise; `environment` is added to this
-        process's. Returns when it is ready. Raises AssertionError with its log when it ends before that.
+        process's. Another `module` is a command like `fastchat`.
+        Returns when it is ready. Raises AssertionError with its log when it ends before that.
         """
         ready_fd, write_fd = os.pipe()
         command = [
             sys.executable,
             "-m",
-            "fastchat",
+            module,
             "serve",
             "--http",
             "127.0.0.1:0",
@@ -78,7 +80,7 @@ class ServerProcess:
         if not ready:
             self.kill()
             raise AssertionError(f"the server did not start:\n{self.log}")
-        self.ready: dict[str, str | int] = json.loads(ready)
+        self.ready: dict[str, Any] = json.loads(ready)
         """What `--ready-fd` said: `http`, `line` and `pid`."""
 
     @property

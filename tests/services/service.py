@@ -241,7 +241,7 @@ class Shared(Generic[S]):
         return self._server
 
 
-RUN = "FASTCHAT_TEST_SERVICES"
+RUN = "TESTS_OF_FASTCHAT_SERVICES"
 
 
 def begin_run() -> None:

@@ -20,8 +20,12 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("__main__",), "python -m fastchat"),
     (("cli",), "the command"),
     (("control",), "the operator's commands, which ask a server that runs or one of their own"),
+    (("workers",), "several servers on the same ports, and their parent"),
     (("server",), "wiring, lifecycle, drain"),
-    (("building", "listeners"), "a server's parts, as its settings say"),
+    (
+        ("building", "listeners", "ready"),
+        "a server's parts, as its settings say; what it says when it is ready",
+    ),
     (("control.socket",), "the server's side of these commands"),
     (("control.path",), "where both sides meet"),
     (
@@ -64,9 +68,23 @@ CONTROL = ("control", "control.path", "control.socket")
 # Cross-cutting: only these may import them; the layers in between get plain values.
 ONLY_FOR: dict[str, frozenset[str]] = {
     "config": frozenset(
-        {"auth", "building", "cli", "connection", "listeners", "server", "sockets", "web", *CONTROL}
+        {
+            "auth",
+            "building",
+            "cli",
+            "connection",
+            "listeners",
+            "ready",
+            "server",
+            "sockets",
+            "web",
+            "workers",
+            *CONTROL,
+        }
     ),
-    "log": frozenset({"auth", "cli", "cluster", "connection", "hooks", "inbox", "server", "web", *CONTROL}),
+    "log": frozenset(
+        {"auth", "cli", "cluster", "connection", "hooks", "inbox", "server", "web", "workers", *CONTROL}
+    ),
 }
 
 IMPURE = frozenset({"asyncio", "select", "selectors", "socket", "ssl", "threading", "time", "uvloop"})
