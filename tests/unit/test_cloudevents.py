@@ -157,7 +157,7 @@ def test_what_looks_like_a_time_is_none(trap: str) -> None:
 
 def test_something_else_is_refused() -> None:
     with pytest.raises(ValueError, match="not an event"):
-        ENCODER.encode(UnsentEvents("lobby", "e1", 1, [b'{"type":"typing","room":"lobby"}']))
+        ENCODER.encode(UnsentEvents("lobby", "e1", 1, [b'{"room":"lobby","type":"message"}']))
 
 
 class TestNotices:

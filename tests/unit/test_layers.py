@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("control.socket",), "the server's side of these commands"),
     (("control.path",), "where both sides meet"),
     (
-        ("web", "protocols", "sockets", "auth", "hooks", "broker", "inbox"),
+        ("web", "protocols", "sockets", "auth", "hooks", "broker", "outbox", "inbox"),
         "edges: HTTP, sockets, passwords and tokens, operators' own functions, brokers and their inbox",
     ),
     (("cluster",), "other nodes: the way to them over the bus"),

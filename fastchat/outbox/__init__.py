@@ -1,0 +1,3 @@
+"""Takes what waits in the store and sends it to the broker."""
+
+from fastchat.outbox.sender import Sender as Sender
