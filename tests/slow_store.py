@@ -31,7 +31,7 @@ class SlowStore:
     """A memory store that is asked at once, and looks only when it is to answer, one question after another.
 
     ``waiting`` has what it was asked and has not answered: "open", "rooms", "marks", "append", "read",
-    "search", "set_facts", "account", "accounts", "add_account", "change_account", "record", "audit",
+    "search", "probe", "set_facts", "account", "accounts", "add_account", "change_account", "record", "audit",
     "directs".
     """
 
@@ -110,6 +110,9 @@ class SlowStore:
         self, after: str, limit: int, done: Callable[[Sequence[RoomSummary] | WireError], None]
     ) -> None:
         self.ask("rooms", lambda: self.store.rooms(after, limit, done), done)
+
+    def probe(self, done: Callable[[WireError | None], None]) -> None:
+        self.ask("probe", lambda: self.store.probe(done), done)
 
     def close(self) -> None:
         assert not self._questions

@@ -258,6 +258,12 @@ class Store(Directory, Protocol):
         different times, so that this is exact, unless all of its messages are of one millisecond.
         """
 
+    def probe(self, done: Callable[[WireError | None], None]) -> None:
+        """Stores something small, reads it back, and answers then; a store that hangs never does.
+
+        Finds out what ``problem`` would only know after the next message. MUST NOT block.
+        """
+
     @property
     def problem(self) -> str | None:
         """Why nothing can be stored at the moment; None when all is well."""

@@ -257,6 +257,10 @@ class MixedStore:
 
         self._durable.backlog(on_durable)
 
+    def probe(self, done: Callable[[WireError | None], None]) -> None:
+        """The durable one."""
+        self._durable.probe(done)
+
     @property
     def problem(self) -> str | None:
         """The durable store's."""

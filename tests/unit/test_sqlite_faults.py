@@ -337,3 +337,15 @@ def test_whatever_fails_the_log_has_exactly_what_was_acknowledged(path: Path, fa
     with closing(sqlite3.connect(path)) as connection:
         bodies = connection.execute("SELECT body FROM events ORDER BY key").fetchall()
     assert [body.encode() for (body,) in bodies] == list(acknowledged.values())
+
+
+@LOST
+def test_a_probe_tells_what_a_message_would_find_out(room: OpenRoom, faults: Faults, lost: bool) -> None:
+    assert room.pump.answer(room.store.probe) is None
+    faults.arm(lost=lost)
+    error = room.pump.answer(room.store.probe)
+    assert isinstance(error, WireError)
+    assert error.code is Code.UNAVAILABLE
+    faults.disarm()
+    recover(room)
+    assert room.pump.answer(room.store.probe) is None

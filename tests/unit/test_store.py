@@ -532,3 +532,9 @@ def test_a_log_that_is_opened_again_begins_anew() -> None:
     assert after.read() == ([], False)
     assert after.log.epoch != epoch
     store.close()
+
+
+def test_a_probe_is_answered_each_time(room: OpenRoom) -> None:
+    for _ in range(3):
+        assert room.pump.answer(room.store.probe) is None
+    assert room.say("hi").seq == 1

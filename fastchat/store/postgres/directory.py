@@ -13,6 +13,7 @@ from fastchat.store.postgres import accounts, audit, finding
 from fastchat.store.postgres.changes import Changes
 from fastchat.store.postgres.connection import Connection, Reader
 from fastchat.store.postgres.marks import Question, read_marks, save_marks
+from fastchat.store.postgres.probe import probe
 from fastchat.store.shared import SharedReads
 from fastchat.store.unsaved import Numbers, Unsaved
 
@@ -57,6 +58,10 @@ class PostgresDirectory:
                 self.changes.later(self.save)
 
         self.changes.submit(save, on_saved)
+
+    def probe(self, done: Callable[[WireError | None], None]) -> None:
+        """Writes and reads as everything else here does."""
+        probe(self.changes, self.reader, done)
 
     # Accounts
 

@@ -32,6 +32,7 @@ from fastchat.store.sqlite.batch import RoomState
 from fastchat.store.sqlite.directory import SqliteDirectory
 from fastchat.store.sqlite.marks import read_marks
 from fastchat.store.sqlite.outbox import NOTICES_KEPT, SqliteOutbox
+from fastchat.store.sqlite.probe import probe
 from fastchat.store.sqlite.schema import Durability, StoreError, connect_to_read
 from fastchat.store.sqlite.upkeep import Indexing, Upkeep
 from fastchat.store.sqlite.writer import Append, Job, Writer
@@ -131,6 +132,10 @@ class SqliteStore(SqliteDirectory, SqliteOutbox):
         """Stores what could not be stored before."""
         super().save()
         self.save_notices()
+
+    def probe(self, done: Callable[[WireError | None], None]) -> None:
+        """Writes and reads as everything else does, and so waits behind it."""
+        probe(self.writer, self.reader, done)
 
     @property
     def problem(self) -> str | None:
