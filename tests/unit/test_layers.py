@@ -83,7 +83,19 @@ ONLY_FOR: dict[str, frozenset[str]] = {
         }
     ),
     "log": frozenset(
-        {"auth", "cli", "cluster", "connection", "hooks", "inbox", "server", "web", "workers", *CONTROL}
+        {
+            "auth",
+            "cli",
+            "cluster",
+            "connection",
+            "hooks",
+            "inbox",
+            "outbox",
+            "server",
+            "web",
+            "workers",
+            *CONTROL,
+        }
     ),
 }
 
