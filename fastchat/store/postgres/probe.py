@@ -1,4 +1,4 @@
-"""Whether the database takes something and gives it back: a number that grows, by one connection and another."""
+"""Whether the database takes something and gives it back: a number that grows, by two connections."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Callable
 
 from fastchat.messages import WireError
-from fastchat.store.sqlite.writer import Job, Writer, unavailable
 from fastchat.store.sqlite.reader import Reader
+from fastchat.store.sqlite.writer import Job, Writer, unavailable
 
 _COUNT = """
     INSERT INTO meta (name, value) VALUES ('probes', 1)
