@@ -85,6 +85,7 @@ ONLY_FOR: dict[str, frozenset[str]] = {
     "log": frozenset(
         {
             "auth",
+            "broker",
             "cli",
             "cluster",
             "connection",

@@ -1,0 +1,1 @@
+"""NATS: its core as the bus, JetStream for events to other services and commands from them."""
