@@ -8,8 +8,10 @@ from tempfile import TemporaryDirectory
 from fastchat.store import MemoryStore
 from fastchat.store.interface import SendingStore
 from fastchat.store.mixed import MixedStore
+from fastchat.store.postgres.store import PostgresStore
 from fastchat.store.sqlite import SqliteStore
 from tests.pump import OpenRoom, Pump
+from tests.services import postgres
 
 NOW_MS = 10_000
 """When all tests of stores happen, in milliseconds since 1970."""
@@ -29,11 +31,33 @@ def open_mixed(path: Path, pump: Pump) -> SendingStore:
     return MixedStore(durable, MemoryStore(durable.note), lambda room: room == "games")
 
 
+def open_postgres(path: Path, pump: Pump) -> PostgresStore:
+    """In a database of this process's, which is made empty first."""
+    return PostgresStore(empty_database(), deliver=pump.deliver, durability="normal", wall_ms=lambda: NOW_MS)
+
+
+_databases: list[str] = []
+
+
+def empty_database() -> str:
+    """On the server that all tests share."""
+    server = postgres.SHARED.server()
+    if not _databases:
+        _databases.append(server.create_database())
+    else:
+        server.execute("DROP SCHEMA IF EXISTS fastchat CASCADE", _databases[0].rpartition("/")[2])
+    return _databases[0]
+
+
 STORES: Mapping[str, Callable[[Path, Pump], SendingStore]] = {
     "memory": open_memory,
     "sqlite": open_sqlite,
     "mixed": open_mixed,
 }
+
+"""Those that need nothing but this process."""
+
+ALL_STORES = {**STORES, "postgres": open_postgres}
 
 
 @contextmanager
@@ -41,7 +65,7 @@ def opened(kind: str, name: str = "lobby") -> Iterator[OpenRoom]:
     """A room in a store of this kind."""
     pump = Pump()
     with TemporaryDirectory() as folder:
-        store = STORES[kind](Path(folder, "chat.db"), pump)
+        store = ALL_STORES[kind](Path(folder, "chat.db"), pump)
         try:
             yield OpenRoom(store, pump, name)
         finally:

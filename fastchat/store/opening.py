@@ -32,15 +32,46 @@ def open_store(
     retention: Callable[[str], Retention] = lambda room: Retention(),
     in_memory: Callable[[str], bool] = lambda room: False,
     audit: Retention = AUDIT_KEPT,
+    lease_s: float | None = None,
 ) -> SendingStore:
     """The store for ``url``, whose rooms are in memory where ``in_memory(room)`` says so. Raises StoreError.
 
-    ``deliver(callback, *args)`` runs callbacks in the loop's thread.
+    ``deliver(callback, *args)`` runs callbacks in the loop's thread. In PostgreSQL all rooms are durable, and
+    several nodes may share it where they have a bus: ``lease_s`` is how long a silent one counts as alive.
+    Without, the database is this process's alone.
     """
+    if url.startswith(("postgresql:", "postgres:")):
+        return _open_postgres(url, deliver, durability, retention, audit, lease_s)
     path = sqlite_path(url)
-    if path is None and url != "memory:":
-        raise StoreError("there is no PostgreSQL store in this version")
     if path is None:
         return MemoryStore()
     durable = SqliteStore(path, deliver=deliver, durability=durability, retention=retention, audit=audit)
     return MixedStore(durable, MemoryStore(durable.note), in_memory)
+
+
+def _open_postgres(
+    url: str,
+    deliver: Callable[..., object],
+    durability: Durability,
+    retention: Callable[[str], Retention],
+    audit: Retention,
+    lease_s: float | None,
+) -> SendingStore:
+    try:
+        from fastchat.store.postgres.sharing import LEASE_S
+        from fastchat.store.postgres.store import PostgresStore
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise StoreError(
+            "a PostgreSQL store needs asyncpg; install it with: pip install 'fastchat-server[postgres]'"
+        ) from None
+    return PostgresStore(
+        url,
+        deliver=deliver,
+        durability=durability,
+        retention=retention,
+        audit=audit,
+        alone=lease_s is None,
+        lease_s=LEASE_S if lease_s is None else lease_s,
+    )

@@ -68,6 +68,18 @@ def is_of_others(error: BaseException) -> bool:
     return isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError)
 
 
+def is_of_data(error: BaseException) -> bool:
+    """Whether what was to be stored is to blame."""
+    return isinstance(
+        error,
+        asyncpg.DataError
+        | asyncpg.IntegrityConstraintViolationError
+        | asyncpg.ProgramLimitExceededError
+        | ValueError
+        | TypeError,
+    )
+
+
 def unavailable(error: BaseException | str) -> WireError:
     """What clients are told of a store that cannot store."""
     reason = error if isinstance(error, str) else describe(error)

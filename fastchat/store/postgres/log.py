@@ -1,0 +1,177 @@
+"""One room's log in PostgreSQL: what is appended here, and what other nodes append, in one order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from fastchat._ring import Ring
+from fastchat.messages import WireError
+from fastchat.store.interface import Block, Draft, Facts, Follower, Page, Stored
+from fastchat.store.postgres import reading
+from fastchat.store.postgres.batch import Append, RoomState
+from fastchat.store.postgres.connection import Reader
+from fastchat.store.postgres.order import Order
+from fastchat.store.postgres.reading import RoomFound
+from fastchat.store.postgres.writer import Writer
+
+BUS_WAIT_S = 0.02
+"""For what is missing: it may be under way on the bus, or be an own commit that is about to be answered."""
+
+READ_RETRY_S = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class Home(Protocol):
+    """The store, as its logs see it."""
+
+    writer: Writer
+    reader: Reader
+
+    def attach(self, log: PostgresLog) -> None:
+        """It wants to hear what other nodes store in its room."""
+
+    def later(self, delay_s: float, callback: Callable[[], object]) -> None:
+        """Has it called in the loop's thread."""
+
+
+class PostgresLog:
+    """One room's log in the database."""
+
+    __slots__ = (
+        "__weakref__", "_filling", "_follower", "_order", "_store",
+        "epoch", "facts", "room", "state", "version",
+    )  # fmt: skip
+
+    durable = True
+
+    def __init__(self, store: Home, state: RoomState, found: RoomFound) -> None:
+        self._store = store
+        self._follower: Follower | None = None
+        self._order = Order(found.head)
+        self._filling = False
+        self.state = state
+        self.room = state.name
+        self.epoch = state.epoch
+        self.facts = found.facts
+        self.version = found.version
+        """Of the facts that the follower knows; its own changes do not count."""
+
+    @property
+    def head(self) -> int:
+        """The ``seq`` of the newest event that has been told."""
+        return self._order.head
+
+    @property
+    def first(self) -> int:
+        """The ``seq`` of the oldest event that trimming has left."""
+        return self.state.first
+
+    def attach(self, ring: Ring, follower: Follower) -> None:
+        """The ring is a cache here."""
+        self._follower = follower
+        self._store.attach(self)
+
+    def append(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
+        """Answers after the commit, in its turn among the events of other nodes."""
+        self._store.writer.submit(Append(self, draft, self.version, done))
+
+    def set_facts(self, changes: Facts, done: Callable[[WireError | None], None]) -> None:
+        """Answers after the commit."""
+        self._store.writer.submit(Append(self, changes, self.version, done))
+
+    def read(
+        self, after: int, before: int, limit: int, newest: bool, done: Callable[[Page | WireError], None]
+    ) -> None:
+        """Reads only what has been told already."""
+        before = min(before, self.head + 1)
+        query = partial(
+            reading.read_page, room=self.state, after=after, before=before, limit=limit, newest=newest
+        )
+        self._store.reader.submit(query, done)
+
+    def replay(self, after: int, done: Callable[[Block | WireError], None]) -> None:
+        """Reads only what has been told already."""
+        query = partial(reading.read_block, room=self.state, after=after, head=self.head)
+        self._store.reader.submit(query, done)
+
+    # What has been stored
+
+    def on_stored(self, stored: Stored, done: Callable[[Stored], None]) -> None:
+        """An own event: its sender is answered in its turn."""
+
+        def tell(new: bool) -> None:
+            done(stored if new else Stored(stored.seq, stored.at_ms, None))
+
+        try:
+            self._order.add_own(stored.seq, tell)
+        finally:
+            self._look_for_gaps()
+
+    def on_foreign(self, seq: int, body: bytes) -> None:
+        """An event that the bus has brought, or that was read."""
+        self._order.add_foreign(seq, partial(self._tell, seq, body))
+
+    def expect(self, head: int) -> None:
+        """There are events up to this one."""
+        self._order.expect(head)
+        self._look_for_gaps()
+
+    def on_facts(self, version: int, facts: Facts) -> None:
+        """Another node has changed the facts."""
+        if version > self.version:
+            self.version = version
+            if self._follower is not None:
+                self._follower.on_facts(facts)
+
+    def receive(self, seq: int, body: bytes) -> None:
+        """As ``on_foreign``; what is missing before it is read after a moment."""
+        try:
+            self.on_foreign(seq, body)
+        finally:
+            self._look_for_gaps()
+
+    def _tell(self, seq: int, body: bytes, new: bool) -> None:
+        self.state.head = max(self.state.head, seq)
+        if self._follower is not None:
+            self._follower.on_foreign(Stored(seq, at_ms_of(body), body))
+
+    def _look_for_gaps(self) -> None:
+        if not self._filling and self._order.gap is not None:
+            self._filling = True
+            self._store.later(BUS_WAIT_S, self._fill)
+
+    def _fill(self) -> None:
+        if (gap := self._order.gap) is None:
+            self._filling = False
+            return
+        after, upto = gap
+        query = partial(reading.read_events, name=self.room, after=after, upto=upto)
+        self._store.reader.submit(query, partial(self._on_read, after))
+
+    def _on_read(self, after: int, found: tuple[int, list[bytes]] | WireError) -> None:
+        if isinstance(found, WireError):
+            self._store.later(READ_RETRY_S, self._fill)
+            return
+        first, bodies = found
+        if first != after + 1 or not bodies:
+            logger.error("events of room %s behind %d are not kept any more", self.room, after)
+            self._store.later(READ_RETRY_S, self._fill)
+            return
+        try:
+            for seq, body in enumerate(bodies, first):
+                self.on_foreign(seq, body)
+        finally:
+            self._fill()
+
+
+def at_ms_of(body: bytes) -> int:
+    """When the event came in. What stands before it in the JSON has no quotes but escaped ones."""
+    start = body.index(b',"at":') + 6
+    end = start
+    while body[end : end + 1].isdigit() or body[end : end + 1] == b"-":
+        end += 1
+    return int(body[start:end])
