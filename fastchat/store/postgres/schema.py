@@ -4,8 +4,11 @@ What is text is compared by its bytes (``COLLATE "C"``), as everywhere in fastch
 holds a zero character: see ``escape``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from secrets import token_hex
+from typing import Any
+
+import orjson
 
 from fastchat.store.errors import StoreError
 from fastchat.store.postgres.appending import APPENDING_1
@@ -112,10 +115,11 @@ def unescape(text: str) -> str:
     return "\\".join(part.replace("\\0", "\0") for part in text.split("\\\\"))
 
 
-async def migrate(connection: Connection, url: str) -> str:
+async def migrate(connection: Connection, url: str, *, copying: bool = False) -> str:
     """Brings the schema to this version, whole or not at all; returns the database's epoch.
 
-    Several nodes may do so at once. Raises StoreError for another program's schema, and for a newer one.
+    Several nodes may do so at once. Raises StoreError for another program's schema, for a newer one, and,
+    unless it is for ``copying``, for one that has half a copy (see ``set_copy``).
     """
     if await connection.fetchval("SHOW server_encoding") != "UTF8":
         raise StoreError(f"the database {address(url)} is not in UTF-8; make it with: createdb -E UTF8")
@@ -124,8 +128,28 @@ async def migrate(connection: Connection, url: str) -> str:
             await connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
             # Another node may have been quicker.
             await _step(connection, await _version(connection, url))
+    copy = await read_copy(connection)
+    if copy is not None and not copy["done"] and not copying:
+        raise StoreError(
+            f"the database {address(url)} has half a copy of a file; have the rest copied with: "
+            "fastchat migrate-store"
+        )
     epoch: str = await connection.fetchval("SELECT value FROM meta WHERE name = 'epoch'")
     return epoch
+
+
+async def set_copy(connection: Connection, progress: Mapping[str, Any]) -> None:
+    """Writes down how far a history has been copied into this database; ``done`` says that all of it has."""
+    await connection.execute(
+        "INSERT INTO meta VALUES ('copy', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        orjson.dumps(progress).decode(),
+    )
+
+
+async def read_copy(connection: Connection) -> dict[str, Any] | None:
+    """What was written down; None where nothing was ever copied."""
+    found = await connection.fetchval("SELECT value FROM meta WHERE name = 'copy'")
+    return None if found is None else orjson.loads(found)
 
 
 async def _step(connection: Connection, version: int) -> None:
