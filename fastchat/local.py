@@ -140,6 +140,8 @@ class Seat:
             room.presence.enter(user.user, room.head)
             if rooms.hub.others is not None:
                 rooms.hub.others.on_joined(user, room.name)
+            if rooms.hub.notices is not None and room.members[user.user] == 1:
+                rooms.hub.notices.joined(room.name, user.user, len(room.members))
 
     @property
     def rooms(self) -> list[str]:
@@ -174,6 +176,9 @@ class Seat:
             self.room.presence.exit(self.user.user)
             if self._rooms.hub.others is not None:
                 self._rooms.hub.others.on_left(self.user, self.room.name)
+            notices, members = self._rooms.hub.notices, self.room.members
+            if notices is not None and self.user.user not in members:
+                notices.left(self.room.name, self.user.user, len(members))
         self._rooms.hub.release(self.room)
         self._rooms.release_user(self.user)
 

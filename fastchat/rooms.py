@@ -23,6 +23,7 @@ from fastchat.guest_rooms import GuestRooms
 from fastchat.hooks.interface import Hooks, Kind
 from fastchat.messages import Code, WireError
 from fastchat.moderation import Moderation, act_of, rules_of
+from fastchat.notices import NoticeTaker
 from fastchat.people import Role, User
 from fastchat.permissions import Rules, no_such_room
 from fastchat.population import OnlineSession, Population
@@ -300,6 +301,8 @@ class Hub:
         self.blocks = BlockCache(settings.replay_bytes)
         self.circumstances = Circumstances(settings, clock, call_later, self.mark)
         self.hooks: Hooks | None = None
+        self.notices: NoticeTaker | None = None
+        """Who tells other services; None where there is no broker."""
         # Of other nodes: None on a single one.
         self.names: Names | None = None
         self.openings: Openings | None = None
@@ -385,6 +388,8 @@ class Hub:
         room.presence.enter(user, read_up_to)
         if self.hooks is not None and room.members[user] == 1:
             self.hooks.tell(Kind.ON_JOIN, self.population.find(user) or User(user), room.name)
+        if self.notices is not None and room.members[user] == 1:
+            self.notices.joined(room.name, user, len(room.members))
         return Membership(room, subscription, reset)
 
     def membership(self, name: str, writer: Writer) -> Membership | None:
@@ -401,6 +406,8 @@ class Hub:
         room.presence.exit(user)
         if self.hooks is not None and user not in room.members:
             self.hooks.tell(Kind.ON_LEAVE, self.population.find(user) or User(user), room.name)
+        if self.notices is not None and user not in room.members:
+            self.notices.left(room.name, user, len(room.members))
         self.retire(room)
 
     def carry_out(self, room: Room, act: Draft, rules: Rules | None = None) -> None:
@@ -504,9 +511,19 @@ class Hub:
         for room in rooms:
             room.presence.exit(old)
             room.presence.enter(person.name, marks.get(room.name, 0))
+            if self.notices is not None and person.name != old:
+                members = len(room.members)
+                if old not in room.members:
+                    self.notices.left(room.name, old, members)
+                if room.members[person.name] == 1:
+                    self.notices.joined(room.name, person.name, members)
 
     def set_away(self, user: str, text: str | None) -> None:
         """The user is away on all connections, as ``text`` says; or back where it is None."""
+        if self.notices is not None and self.away.get(user) != text:
+            for name in {name for session in self.population.sessions(user) for name in session.rooms}:
+                if (room := self.rooms.get(name)) is not None:
+                    self.notices.away(name, user, text, len(room.members))
         self.show_away(user, text)
         if self.others is not None:
             self.others.on_away(user, text)

@@ -130,6 +130,8 @@ def _enter_server(session: Conversation, command: Command, wall_ms: int, directs
     session.state = State.READY
     if session.hub.hooks is not None:
         session.hub.hooks.tell(Kind.ON_CONNECT, session.person, session.peer.address)
+    if session.hub.notices is not None:
+        session.hub.notices.connected(session.person, session.id)
     _welcome(session, command, wall_ms, directs)
 
 
@@ -158,6 +160,7 @@ def _become(
 
     def on_marks(claimed: bool, person: User, marks: Marks | WireError) -> None:
         error = marks if isinstance(marks, WireError) else None
+        before = session.person
         if not isinstance(marks, WireError) and session.state is not State.CLOSED:
             try:
                 rooms = [session.membership(room).room for room in session.rooms]
@@ -169,6 +172,9 @@ def _become(
                 hub.release_name(person)
             done(() if error is None else error)
             return
+        if hub.notices is not None and (before.name, before.guest) != (person.name, person.guest):
+            hub.notices.disconnected(before, session.id)
+            hub.notices.connected(session.person, session.id)
         session.leave_forbidden(wall_ms, f"{session.user} may not be in this room")
         # It is somebody else already: if the store cannot tell of rooms of two, that is all that is missing.
         arrive(session, lambda directs: done(() if isinstance(directs, WireError) else directs))

@@ -144,8 +144,11 @@ def ack(session: Conversation, command: Command, wall_ms: int) -> None:
         raise WireError(
             Code.BAD_FIELD, f"seq is {command['seq']} but the newest event has {room.head}", field="seq"
         )
-    if room.presence.acknowledge(session.user, command["seq"]) and session.hub.others is not None:
-        session.hub.others.on_read(session, room.name, command["seq"])
+    if room.presence.acknowledge(session.user, command["seq"]):
+        if session.hub.others is not None:
+            session.hub.others.on_read(session, room.name, command["seq"])
+        if session.hub.notices is not None:
+            session.hub.notices.read(room.name, session.user, command["seq"])
 
 
 def typing(session: Conversation, command: Command, wall_ms: int) -> None:

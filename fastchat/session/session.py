@@ -195,6 +195,8 @@ class Session(Conversation):
                 self.hub.leave(self.hub.rooms[name], self.peer.writer, self.user)
             if self.hub.hooks is not None:
                 self.hub.hooks.tell(Kind.ON_DISCONNECT, self.person, self.peer.address)
+            if self.hub.notices is not None and self.person is not OPERATOR:
+                self.hub.notices.disconnected(self.person, self.id)
         self.hub.depart(self)
         self.forget_kept()
         self.state = State.CLOSED
