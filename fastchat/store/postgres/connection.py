@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections import deque
@@ -31,6 +32,9 @@ RETRY_MAX_S = 5.0
 CLOSE_TIMEOUT_S = 5.0
 READERS = 3
 SEARCHERS = 1
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -181,9 +185,12 @@ class Reader:
                     break
                 if connection is not None:
                     connection.terminate()
-        if connection is not None and is_of_connection(failure):
-            connection.terminate()
+        if is_of_connection(failure):
+            if connection is not None:
+                connection.terminate()
             connection = None
+        elif not isinstance(failure, asyncpg.PostgresError):
+            logger.error("the store has a fault of its own", exc_info=failure)
         return connection, unavailable(failure)
 
     async def _connect(self) -> Connection:

@@ -219,7 +219,7 @@ class PostgresStore(PostgresDirectory, PostgresOutbox, Sharing):
             if isinstance(found, RoomFound) and found.epoch == log.epoch:
                 log.on_facts(found.version, found.facts)
 
-        self.reader.submit(partial(_learn, log.state), on_read)
+        self.reader.submit(partial(_learn, state=log.state), on_read)
 
     def _on_trimmed(self, room: str, first: int) -> None:
         if (state := self._states.get(room)) is not None:
