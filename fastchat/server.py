@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import uvloop
+from fastapi import FastAPI
 
 from fastchat import log
 from fastchat.auth.building import build_passwords
@@ -20,15 +21,17 @@ from fastchat.chat import Member
 from fastchat.config import Address, ConfigError, Settings, changes, is_live
 from fastchat.control.socket import ControlSocket
 from fastchat.errors import StartError
+from fastchat.health import Health, Parts
 from fastchat.hooks import Runner, collect, load_modules
 from fastchat.listeners import build_http, build_lines, build_websockets
 from fastchat.local import LOCAL_USER, LocalRoom, LocalRooms
 from fastchat.messages import Close
+from fastchat.metrics import Metrics
 from fastchat.protocols.line import LineProtocol
 from fastchat.ready import announce
 from fastchat.session import check_content
 from fastchat.sockets import BACKLOG, accepting_sockets, bound_address, limit_kernel_buffer, listen
-from fastchat.web.app import HealthReport, create_app
+from fastchat.web.app import create_app
 
 LISTENERS = ("http", "line", "control")
 ENDED_PER_TURN = 200  # connections that are told good-bye between two turns of the loop
@@ -61,8 +64,6 @@ class Server:
         self._rooms: LocalRooms | None = None
         self._reload = reload
         self._share_ports = share_ports
-        self._started_at = time.monotonic()
-        self._draining = False
         self._line_servers: list[asyncio.Server] = []
         self._control = ControlSocket()
         self._listeners: dict[str, socket.socket] = {}
@@ -103,7 +104,7 @@ class Server:
         )
         self._websockets = build_websockets(settings, self.chat)
         self._lines = build_lines(settings, self.chat)
-        self._http = build_http(settings, self._websockets, create_app(self.health, self.problem))
+        self._http = build_http(settings, self._websockets, self._build_application())
         if "http" in self._listeners:
             await self._http.start(self._listeners["http"])
         if "line" in self._listeners:
@@ -119,6 +120,11 @@ class Server:
         if self.hooks is not None:
             self.hooks.start(self)
         return self.addresses
+
+    def _build_application(self) -> FastAPI:
+        self._health = Health(VERSION, Parts(self.chat, self._store))
+        metrics = Metrics(self._health)
+        return create_app(self._health.report, self._health.readiness, metrics.encode)
 
     def room(self, name: str, user: str = LOCAL_USER, after: int | None = None) -> LocalRoom:
         """A room, for a program that runs beside the server in its loop: see ``LocalRoom``.
@@ -155,24 +161,6 @@ class Server:
         If one of their classes says so; or if the setting does and none of their classes says otherwise.
         """
         return self._classes.slow_reader(rooms, self.settings.fanout.slow_reader) == "disconnect"
-
-    # Health
-
-    def problem(self) -> str | None:
-        """Why this server should get no clients now; None when all is well."""
-        if self._draining:
-            return "the server is draining"
-        return self._store.problem
-
-    def health(self) -> HealthReport:
-        """The server's own account of itself."""
-        return HealthReport(
-            status="draining" if self._draining else "ok",
-            version=VERSION,
-            connections=len(self.chat.census.members),
-            rooms=len(self.chat.hub.rooms),
-            uptime_s=round(time.monotonic() - self._started_at, 3),
-        )
 
     async def _keep_house(self) -> None:
         """Once a second: sends away who stays stuck, who never says hello, and whose token has expired."""
@@ -241,7 +229,7 @@ class Server:
 
     async def stop(self) -> None:
         """Stops accepting, says good-bye, waits at most ``drain_s`` for what is writable, and closes."""
-        self._draining = True
+        self._health.draining = True
         self._housekeeping.cancel()
         if "http" in self._listeners:
             self._http.stop_accepting()
@@ -273,6 +261,7 @@ class Server:
         if self.hooks is not None:
             await self.hooks.close()
         self._passwords.close()
+        await self._health.prober.close()
         await self.close_store()
         logger.info("stopped")
 

@@ -3,16 +3,45 @@
 import base64
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from importlib import resources
 from typing import Literal
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST as METRICS_TYPE
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
+
+
+class ClusterReport(BaseModel):
+    """This server among others."""
+
+    node: str = Field(description="names this process among the nodes, until it ends")
+    nodes: int = Field(ge=1, description="nodes that are alive, this one included")
+    bus: str = Field(description="`ok`, or why there is no way to the others; chat goes on by the store")
+
+
+class OutboxReport(BaseModel):
+    """What other services have not been told yet, counted every few seconds."""
+
+    broker: str = Field(description="`ok`, or why nothing can be sent")
+    events: int = Field(ge=0, description="events of rooms that wait, of all nodes")
+    notices: int = Field(ge=0, description="sessions, receipts and presence that wait, of all nodes")
+    oldest_s: float = Field(ge=0, description="for how long the oldest of them has been waiting")
+    dropped: int = Field(ge=0, description="notices that were too many to wait, since the store was made")
+    sent: int = Field(ge=0, description="what the broker has confirmed, since the start")
+
+
+class InboxReport(BaseModel):
+    """Commands of other services, since the start."""
+
+    broker: str = Field(description="`ok`, or why none come")
+    accepted: int = Field(ge=0)
+    rejected: int = Field(ge=0, description="those that went to the dead letters")
+    retried: int = Field(ge=0, description="those that were given back, and come again")
 
 
 class HealthReport(BaseModel):
@@ -23,6 +52,10 @@ class HealthReport(BaseModel):
     connections: int = Field(ge=0, description="open chat connections, of every protocol")
     rooms: int = Field(ge=0, description="rooms in memory, empty ones included")
     uptime_s: float = Field(ge=0)
+    store: str = Field(default="ok", description="`ok`, or why nothing can be stored")
+    cluster: ClusterReport | None = None
+    outbox: OutboxReport | None = None
+    inbox: InboxReport | None = None
 
 
 class ReadinessReport(BaseModel):
@@ -30,6 +63,10 @@ class ReadinessReport(BaseModel):
 
     status: Literal["ready", "unavailable"]
     reason: str | None = Field(default=None, description="what is wrong, where something is")
+    parts: dict[str, str] = Field(
+        default={},
+        description="`ok`, or what is wrong with it: `store`, `bus`, and `broker`, which may be away",
+    )
 
 
 class ErrorReport(BaseModel):
@@ -40,12 +77,14 @@ class ErrorReport(BaseModel):
 
 
 def create_app(
-    health: Callable[[], HealthReport], problem: Callable[[], str | None] = lambda: None
+    health: Callable[[], HealthReport],
+    readiness: Callable[[], Awaitable[ReadinessReport]],
+    metrics: Callable[[], Awaitable[bytes]],
 ) -> FastAPI:
     """Build the application.
 
-    `health` is called in the loop for each `/healthz`, and `problem` for each `/readyz`: why this server
-    should get no clients now. Both MUST NOT block.
+    In the loop `health` is called for each `/healthz`, `readiness` for each `/readyz` and `metrics` for each
+    `/metrics`. None of them may block.
     """
     # FastAPI's documentation pages load scripts from elsewhere; the description stays at /openapi.json.
     app = FastAPI(title="fastchat", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
@@ -57,8 +96,12 @@ def create_app(
     async def get_page() -> HTMLResponse:
         return HTMLResponse(PAGE, headers=PAGE_HEADERS)
 
-    @app.head("/healthz", include_in_schema=False)
-    @app.get("/healthz", responses={503: {"model": HealthReport, "description": "Draining"}})
+    @app.head("/healthz", include_in_schema=False, response_model_exclude_none=True)
+    @app.get(
+        "/healthz",
+        responses={503: {"model": HealthReport, "description": "Draining"}},
+        response_model_exclude_none=True,
+    )
     async def get_health(response: Response) -> HealthReport:
         """Say how the server is: 200 while it takes clients, 503 once it is draining."""
         report = health()
@@ -73,11 +116,17 @@ def create_app(
         response_model_exclude_none=True,
     )
     async def get_readiness(response: Response) -> ReadinessReport:
-        """Say whether to send clients here: 503 while it drains, and while its store cannot store."""
-        reason = problem()
-        response.status_code = 200 if reason is None else 503
+        """Say whether to send clients here: 503 while it drains, and while store or bus cannot be used."""
+        report = await readiness()
+        response.status_code = 200 if report.status == "ready" else 503
         response.headers["Cache-Control"] = "no-store"
-        return ReadinessReport(status="ready" if reason is None else "unavailable", reason=reason)
+        return report
+
+    @app.head("/metrics", include_in_schema=False)
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def get_metrics() -> Response:
+        """Say what the server counts, for Prometheus."""
+        return Response(await metrics(), headers={"Content-Type": METRICS_TYPE, "Cache-Control": "no-store"})
 
     @app.head("/ws", include_in_schema=False)
     @app.get("/ws", status_code=426, response_model=ErrorReport)
@@ -133,7 +182,9 @@ async def on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     path, message, headers = request.scope["path"], error.detail, dict(error.headers or {})
     if error.status_code == HTTPStatus.NOT_FOUND:
-        message = f"nothing at {path}: the page is at /, chat at /ws, health at /healthz and /readyz"
+        message = (
+            f"nothing at {path}: the page is at /, chat at /ws; /healthz, /readyz and /metrics tell of it"
+        )
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         # The error knows the methods of one route only; RFC 9110, 10.2.1 wants all that the path takes.
         routes = (route for route in request.app.routes if isinstance(route, Route))

@@ -115,7 +115,7 @@ async def test_a_failing_disk(
     for seq in range(1, 6):
         assert (await alice.ask("send", room="lobby", text=str(seq)))["seq"] == seq
         await bob.expect("message", room="lobby", seq=seq)
-    assert await ready(server) == (200, {"status": "ready"})
+    assert await ready(server) == (200, {"status": "ready", "parts": {"store": "ok"}})
 
     disk.fail(number, operation)
     for number_sent in range(3):

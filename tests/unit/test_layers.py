@@ -22,6 +22,8 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("control",), "the operator's commands, which ask a server that runs or one of their own"),
     (("workers",), "several servers on the same ports, and their parent"),
     (("server",), "wiring, lifecycle, drain"),
+    (("metrics",), "what the server counts, for Prometheus"),
+    (("health",), "whether the server can do its work, and how it is"),
     (
         ("building", "listeners", "ready"),
         "a server's parts, as its settings say; what it says when it is ready",
@@ -89,6 +91,7 @@ ONLY_FOR: dict[str, frozenset[str]] = {
             "cli",
             "cluster",
             "connection",
+            "health",
             "hooks",
             "inbox",
             "outbox",

@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
-from fastchat.web.app import HealthReport, create_app, hash_elements
+from fastchat.web.app import HealthReport, ReadinessReport, create_app, hash_elements
 
 REPORT = HealthReport(version="1.2.3", connections=5, rooms=2, uptime_s=1.5)
 
@@ -55,8 +56,20 @@ async def request(
     method: str, path: str, report: HealthReport = REPORT, problem: str | None = None
 ) -> Exchange:
     exchange = Exchange(method, path)
-    await create_app(lambda: report, lambda: problem)(exchange.scope, exchange.receive, exchange.send)
+    await app(lambda: report, problem)(exchange.scope, exchange.receive, exchange.send)
     return exchange
+
+
+def app(health: Callable[[], HealthReport], problem: str | None = None) -> FastAPI:
+    async def readiness() -> ReadinessReport:
+        if problem is None:
+            return ReadinessReport(status="ready", parts={"store": "ok"})
+        return ReadinessReport(status="unavailable", reason=problem)
+
+    async def metrics() -> bytes:
+        return b"# EOF\n"
+
+    return create_app(health, readiness, metrics)
 
 
 async def test_page() -> None:
@@ -113,6 +126,7 @@ async def test_health() -> None:
         "connections": 5,
         "rooms": 2,
         "uptime_s": 1.5,
+        "store": "ok",
     }
 
 
@@ -138,10 +152,18 @@ async def test_readiness(method: str) -> None:
     answer = await request(method, "/readyz")
     assert answer.status == 200
     assert answer.headers["cache-control"] == "no-store"
-    assert answer.body == b'{"status":"ready"}'
+    assert answer.body == b'{"status":"ready","parts":{"store":"ok"}}'
     answer = await request(method, "/readyz", problem="database or disk is full")
     assert answer.status == 503
-    assert json.loads(answer.body) == {"status": "unavailable", "reason": "database or disk is full"}
+    assert json.loads(answer.body)["status"] == "unavailable"
+    assert json.loads(answer.body)["reason"] == "database or disk is full"
+
+
+async def test_metrics_are_text_for_prometheus() -> None:
+    answer = await request("GET", "/metrics")
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert answer.body == b"# EOF\n"
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/docs", "/redoc", "/ws/", "/healthz/deeper", "//"])
@@ -151,7 +173,7 @@ async def test_unknown_path(path: str) -> None:
     assert answer.headers["content-type"] == "application/json"
     assert json.loads(answer.body) == {
         "code": "not_found",
-        "message": f"nothing at {path}: the page is at /, chat at /ws, health at /healthz and /readyz",
+        "message": f"nothing at {path}: the page is at /, chat at /ws; /healthz, /readyz and /metrics tell of it",  # noqa: E501
     }
 
 
@@ -171,7 +193,7 @@ async def test_failure_keeps_its_details_to_the_log() -> None:
 
     exchange = Exchange("GET", "/healthz")
     with pytest.raises(ZeroDivisionError):
-        await create_app(health)(exchange.scope, exchange.receive, exchange.send)
+        await app(health)(exchange.scope, exchange.receive, exchange.send)
     assert exchange.status == 500
     assert json.loads(exchange.body) == {
         "code": "internal_error",
@@ -179,7 +201,7 @@ async def test_failure_keeps_its_details_to_the_log() -> None:
     }
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/ws", "/openapi.json", "/nothing"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/ws", "/openapi.json", "/nothing"])
 async def test_head_answers_as_get(path: str) -> None:
     head, get = await request("HEAD", path), await request("GET", path)
     assert (head.status, head.headers) == (get.status, get.headers)
@@ -189,7 +211,7 @@ async def test_description() -> None:
     answer = await request("GET", "/openapi.json")
     description = json.loads(answer.body)
     assert description["info"] == {"title": "fastchat", "version": "1"}
-    assert set(description["paths"]) == {"/healthz", "/readyz", "/ws"}
+    assert set(description["paths"]) == {"/healthz", "/readyz", "/metrics", "/ws"}
     assert set(description["paths"]["/healthz"]) == {"get"}
     assert set(description["paths"]["/healthz"]["get"]["responses"]) == {"200", "503"}
     assert set(description["paths"]["/ws"]["get"]["responses"]) == {"426"}
