@@ -134,11 +134,17 @@ class Health:
         problem = None if sender is None else sender.problem
         return problem if problem is not None or source is None else source.problem
 
+    def _known_problems(self) -> dict[str, str]:
+        store, cluster = self.parts.store, self.parts.cluster
+        problems = {"store": store.problem, "bus": None if cluster is None else cluster.bus.problem}
+        return {part: problem for part, problem in problems.items() if problem is not None}
+
     async def readiness(self) -> ReadinessReport:
         """Whether clients should be sent here; a broker that is away is told, and no reason against it."""
         if self.draining:
             return ReadinessReport(status="unavailable", reason="the server is draining")
-        problems = await self.prober.check()
+        # What is known by now is not put off until the next probe.
+        problems = {**await self.prober.check(), **self._known_problems()}
         parts = {part: problem or OK for part, problem in problems.items()}
         if self.parts.sender is not None or self.parts.inbox_source is not None:
             parts["broker"] = self.broker_problem or OK

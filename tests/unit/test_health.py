@@ -195,7 +195,7 @@ async def test_metrics_are_the_servers_own_counters() -> None:
     found = await metrics_of(told)
     assert found["fastchat_info", "1.2.3"] == 1
     assert found["fastchat_rooms", ""] == 1
-    assert found["fastchat_events_total", ""] == party.hub.fanout.events == 2
+    assert found["fastchat_events_total", ""] == party.hub.fanout.events >= 2
     assert found["fastchat_deliveries_total", ""] == party.hub.fanout.deliveries
     assert found["fastchat_available", "store"] == found["fastchat_available", "broker"] == 1
     assert found["fastchat_probe_seconds", "store"] >= 0
