@@ -17,7 +17,7 @@ from fastchat.config import ConfigError, Loaded, Settings, describe, load, read
 from fastchat.config.cluster import is_postgresql
 from fastchat.config.duration import parse_duration_s
 from fastchat.config.service_url import masked
-from fastchat.control import audit, rooms, users
+from fastchat.control import audit, migrating, rooms, users
 from fastchat.control.options import FAILURE, USAGE, ConfigFile, Sets, end
 from fastchat.errors import StartError
 
@@ -33,6 +33,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(users.app, name="user")
 app.add_typer(rooms.app, name="room")
 app.command()(audit.audit)
+app.command("migrate-store")(migrating.migrate_store)
 
 
 def main() -> None:
