@@ -83,7 +83,7 @@ def parse(payload: bytes) -> list[Any]:
     message = orjson.loads(payload)
     if not isinstance(message, list) or not message:
         raise ValueError("what a node told of its people is no array")
-    numbers = {CHANGES: 1, ASK: 3, SNAPSHOT: 4}.get(message[0])
+    numbers = {CHANGES: 1, ASK: 3, SNAPSHOT: 4}.get(str(message[0]))
     if numbers is None or len(message) != 1 + numbers + (message[0] != ASK):
         raise ValueError(f"what a node told of its people is of no known kind: {message[0]!r}")
     if not all(isinstance(each, int) and each >= 0 for each in message[1 : 1 + numbers]):

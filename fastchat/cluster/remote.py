@@ -77,7 +77,7 @@ class RemoteRooms:
     def join(self, session: RemoteSession, room: str, cursor: int) -> bool:
         """The session is in the room, whose user has read it up to ``cursor``; whether it was not before."""
         if room in session.places:
-            self._follow(session.user, room, cursor)
+            self.read(session, room, cursor)
             return False
         places = self._places.get(room)
         if places is None:
