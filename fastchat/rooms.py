@@ -146,7 +146,7 @@ class Room:
                 self.channel.publish(Event(stored.seq, stored.body, hidden_from=writer_id), hidden_from)
                 self.presence.move_along(draft.author, stored.seq)
                 if (others := self._hub.others) is not None and self.name[0] == "@":
-                    others.on_direct(self.name)
+                    others.on_direct(self.name, stored.seq)
             if acted:
                 self._hub.carry_out(self, draft)
             done(stored)

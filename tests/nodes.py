@@ -122,6 +122,9 @@ class Node(Party):
     def receive(self, payload: Payload) -> None:
         if payload.kind == EVENTS:
             self.store.receive(payload.committed)
+            for each in payload.committed:
+                if each.room.startswith("@") and each.body is not None:
+                    self.people.receive_direct(each.room, each.seq)
         elif payload.kind == PEOPLE:
             self.people.receive(payload.source, payload.content)
         else:

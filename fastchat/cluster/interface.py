@@ -54,8 +54,8 @@ class People(Protocol):
         Called before the guest enters the population; who is called so here already stays.
         """
 
-    def receive_direct(self, room: str) -> None:
-        """Another node has stored something in this room of two, which need not be open here.
+    def receive_direct(self, room: str, seq: int) -> None:
+        """Another node has stored this event in a room of two, which need not be open here.
 
         Its People tells so, too; who hears it earlier from the bus may say so here.
         """
@@ -142,8 +142,8 @@ class Others(Protocol):
     def on_open(self, room: str, presence: Shown) -> None:
         """The room is open here from now on, and nobody has entered it yet."""
 
-    def on_direct(self, room: str) -> None:
-        """Something is stored in this room of two."""
+    def on_direct(self, room: str, seq: int) -> None:
+        """This event is stored in a room of two."""
 
     def on_kept(self, room: str) -> None:
         """The room of two is kept here from now on, as long as its guests are there."""

@@ -47,8 +47,11 @@ class Company(Protocol):
     def hear_absence(self, user: str) -> None:
         """Another node knows something of whether the user is away."""
 
-    def meet(self, room: str, *, unread: bool = False) -> None:
-        """Brings this node's connections of the two into their room."""
+    def meet(self, room: str, seq: int = 0) -> None:
+        """Brings this node's connections of the two into their room, as this event is stored there.
+
+        Without ``seq`` something may be; then who has something to read.
+        """
 
     def keep(self, room: str) -> None:
         """Keeps a room of two as long as its guest is here."""
@@ -157,7 +160,7 @@ class Neighbourhood:
 
     def _enter(self, session: RemoteSession, room: str, cursor: int) -> None:
         if self._rooms.join(session, room, cursor) and room.startswith("@"):
-            self._company.meet(room, unread=True)
+            self._company.meet(room)
 
     def _join(self, node: Neighbour, change: Change) -> None:
         _, number, room, cursor = change
@@ -185,9 +188,9 @@ class Neighbourhood:
             room.presence.typing(session.user, None)
 
     def _direct(self, node: Neighbour, change: Change) -> None:
-        _, room, stored = change
-        if stored:
-            self._company.meet(room)
+        _, room, seq = change
+        if seq:
+            self._company.meet(room, seq)
         else:
             self._company.keep(room)
 

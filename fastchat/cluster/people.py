@@ -7,7 +7,7 @@ it holds nobody up.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import orjson
@@ -23,10 +23,14 @@ from fastchat.messages import Code, WireError
 from fastchat.population import OnlineSession
 from fastchat.rooms import Hub
 from fastchat.session.gathering import gather_here, keep_here
+from fastchat.store import Direct
 from fastchat.store.pairs import part_of, parts_of
 
 ASK_AGAIN_S = 1.0
 """How long a snapshot may bring nothing new before it is asked for again."""
+
+UNSURE_AT_ONCE, UNSURE_PAUSE_S = 20, 0.1
+"""How fast people's rooms of two are looked through when a node has died."""
 
 LEFT_OFF_MAX = 1000
 """Nodes that were forgotten of which it is known how far they were heard."""
@@ -46,7 +50,7 @@ class NodePeople:
         self._nodes: dict[str, Neighbour] = {}
         self._leaving: list[Neighbour] = []
         self._left_off: dict[str, tuple[int, int]] = {}  # up to which number and command nodes were heard
-        self._meeting: dict[str, bool] = {}
+        self._unsure: list[str] = []  # who may have been written to by a node that has died since
         self._working = False
         hub.others = self
         hub.population.others = self
@@ -94,9 +98,9 @@ class NodePeople:
             if isinstance(session, RemoteSession) and session.person.guest:
                 self._hood.drop(session)
 
-    def receive_direct(self, room: str) -> None:
+    def receive_direct(self, room: str, seq: int) -> None:
         """Another node has stored something in this room of two."""
-        self.meet(room)
+        self.meet(room, seq)
 
     def forget(self, node: str) -> None:
         """That node is gone, and its people with it."""
@@ -110,6 +114,28 @@ class NodePeople:
         neighbour.go()
         self._leaving.append(neighbour)
         self._work()
+        if not self._unsure:
+            self._hub.call_later(0, self._look_for_directs)
+        self._unsure = self._telling.accounts()
+
+    def _look_for_directs(self) -> None:
+        """Looks in the store for what a node that died has stored without having told of it.
+
+        A few people at a time: it takes a question for each of them.
+        """
+        for _ in range(min(len(self._unsure), UNSURE_AT_ONCE)):
+            user = self._unsure.pop()
+            if self.is_here(user):
+                self._hub.directs(user, self._on_directs)
+        if self._unsure:
+            self._hub.call_later(UNSURE_PAUSE_S, self._look_for_directs)
+
+    def _on_directs(self, found: Sequence[Direct] | WireError) -> None:
+        if isinstance(found, WireError):
+            return  # they find it unread when they come back
+        for each in found:
+            if each.head > each.cursor:
+                self.meet(each.room)
 
     def _neighbour(self, node: str, number: int) -> Hearing:
         """How that node is heard, which has told ``number`` lists of changes before what it says now."""
@@ -208,15 +234,15 @@ class NodePeople:
         """Shows who is in the room on other nodes."""
         presence.begin(self._rooms.members(room), self._rooms.cursors(room))
 
-    def on_direct(self, room: str) -> None:
+    def on_direct(self, room: str, seq: int) -> None:
         """Tells the nodes of the two whose sessions there are not in the room yet."""
         if any(self._absent(room)):
-            self._telling.tell([DIRECT, room, True])
+            self._telling.tell([DIRECT, room, seq])
 
     def on_kept(self, room: str) -> None:
         """Tells the nodes of its guests, which are to forget it with them."""
         if any(self._absent(room)):
-            self._telling.tell([DIRECT, room, False])
+            self._telling.tell([DIRECT, room, 0])
 
     def _absent(self, room: str) -> list[OnlineSession]:
         return [
@@ -260,17 +286,16 @@ class NodePeople:
         if len(self._absence) and (word := self._absence.take_over(user)) is not None:
             self._telling.tell([AWAY, user, *word])
 
-    def meet(self, room: str, *, unread: bool = False) -> None:
-        """Brings this node's connections of the two into their room; where there is something ``unread``."""
-        under_way = self._meeting.get(room)
-        if under_way is None or (under_way and not unread):
-            self._meeting[room] = unread
-            gather_here(self._hub, room, partial(self._on_met, room, unread), unread=unread)
+    def meet(self, room: str, seq: int = 0) -> None:
+        """Brings this node's connections of the two into their room, as this event is stored there.
 
-    def _on_met(self, room: str, unread: bool, error: WireError | None) -> None:
-        self._meeting.pop(room, None)
+        Without ``seq`` something may be; then who has something to read.
+        """
+        gather_here(self._hub, room, seq, partial(self._on_met, room, seq))
+
+    def _on_met(self, room: str, seq: int, error: WireError | None) -> None:
         if error is not None and error.code is Code.UNAVAILABLE:
-            self._hub.call_later(ASK_AGAIN_S, partial(self.meet, room, unread=unread))
+            self._hub.call_later(ASK_AGAIN_S, partial(self.meet, room, seq))
 
     def keep(self, room: str) -> None:
         """Keeps a room of two that other nodes keep, as long as its guest is here."""

@@ -227,8 +227,10 @@ class Cluster:
             self.counters.events_in += len(committed)
             self.store.receive(committed)
             if self.people is not None:
-                for room in {each.room for each in committed if each.room.startswith("@")}:
-                    self.people.receive_direct(room)
+                pairs = [each for each in committed if each.room.startswith("@") and each.body]
+                first = {each.room: each.seq for each in reversed(pairs)}
+                for room, seq in first.items():
+                    self.people.receive_direct(room, seq)
         known = received.node in self.nodes.names
         if received.kind == envelope.BYE:
             self.nodes.leave(received.node, self._clock())

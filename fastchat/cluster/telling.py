@@ -185,6 +185,10 @@ class Telling:
         rooms = {room: self._cursor(user, room) for room in own.rooms}
         return describe(own.number, own.session.person, rooms)
 
+    def accounts(self) -> list[str]:
+        """The names of this node's people who have accounts."""
+        return list({session.user for session in self._own if not session.person.guest})
+
     # Snapshots
 
     def begin_snapshot(self, node: str, ask: int, since: int) -> None:

@@ -16,7 +16,7 @@ from fastchat.rooms import Room
 from fastchat.session.authorizing import permitted
 from fastchat.session.conversation import Conversation
 from fastchat.session.directing import other_of
-from fastchat.session.gathering import arrive, returns, settle, tell_joined
+from fastchat.session.gathering import arrive, keep_with_guests, returns, settle, tell_joined
 from fastchat.session.interface import State
 from fastchat.store import Direct
 
@@ -293,7 +293,7 @@ def _enter(
         room, cursor = found
         session.authorize(Action.JOIN, room, wall_ms)
         if name.startswith("@"):
-            if not room.head and not room.members:
+            if (not room.head and not room.members) or keep_with_guests(session.hub, room) is not None:
                 raise no_such_room(name)
         elif room.is_new:
             session.check_opening(room)

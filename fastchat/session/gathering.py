@@ -60,7 +60,7 @@ def reach(hub: Hub, name: str, done: Callable[[Found | WireError], None]) -> Non
         if isinstance(room, WireError):
             done(room)
             return
-        if has_guest(name) and (error := _keep(hub, room)) is not None:
+        if (error := keep_with_guests(hub, room)) is not None:
             done(error)
             return
         room.awaited += 1
@@ -69,8 +69,10 @@ def reach(hub: Hub, name: str, done: Callable[[Found | WireError], None]) -> Non
     hub.open(name, on_room)
 
 
-def _keep(hub: Hub, room: Room) -> WireError | None:
-    """Keeps a room as long as its guests are there, if they are."""
+def keep_with_guests(hub: Hub, room: Room) -> WireError | None:
+    """Keeps a room of two with a guest as long as its guests are there, if they are."""
+    if not has_guest(room.name):
+        return None
     for part in parts_of(room.name):
         if part.startswith("~"):
             guest = hub.population.find(part[1:])
@@ -162,25 +164,23 @@ def may_take(session: Conversation, room: str) -> bool:
     )
 
 
-def bring_in(hub: Hub, room: Room, cursors: Cursors, *, unread: bool = False) -> None:
-    """Lets all connections of both in that are not in the room yet.
-
-    If ``unread``, only of who has something to read there.
-    """
+def bring_in(hub: Hub, room: Room, cursors: Cursors) -> None:
+    """Lets all connections of both in that are not in the room yet."""
     for session in [*_absent(hub, room.name)]:
-        cursor = cursors.get(session.user, 0)
-        if unread and cursor >= room.head:
-            continue
-        if session.devices is not None and session in session.devices.arrivals:
-            session.devices.arrivals[session][room.name] = cursor
-        else:
-            take_in(session, room, cursor)
+        _bring_in_one(session, room, cursors.get(session.user, 0))
 
 
-def take_in(session: Conversation, room: Room, cursor: int) -> None:
-    """Lets one connection in, behind what its user has read, and tells it so."""
+def _bring_in_one(session: Conversation, room: Room, cursor: int, after: int | None = None) -> None:
+    if session.devices is not None and session in session.devices.arrivals:
+        session.devices.arrivals[session][room.name] = cursor
+    else:
+        take_in(session, room, cursor, after)
+
+
+def take_in(session: Conversation, room: Room, cursor: int, after: int | None = None) -> None:
+    """Lets one connection in, behind what its user has read or else behind ``after``, and tells it so."""
     cursor = min(max(cursor, room.presence.cursor(session.user)), room.head)
-    membership = session.enter_room(room, cursor, None, cursor)
+    membership = session.enter_room(room, cursor if after is None else after, None, cursor)
     tell_joined(session, {}, membership)
 
 
@@ -205,10 +205,11 @@ def tell_joined(session: Conversation, command: Command, membership: Membership,
 # What is said on other nodes
 
 
-def gather_here(hub: Hub, name: str, done: Callable[[WireError | None], None], *, unread: bool) -> None:
-    """Brings this node's connections of both in: another node has stored something there.
+def gather_here(hub: Hub, name: str, seq: int, done: Callable[[WireError | None], None]) -> None:
+    """Brings this node's connections of both in: another node has stored this event there.
 
-    If ``unread``, it may have, and only who has something to read is brought in.
+    They get it, whether their user has read it elsewhere by now or not. With ``seq`` 0 nothing is known to be
+    stored, and only who has something to read is brought in.
     """
 
     def on_reached(found: Found | WireError) -> None:
@@ -216,7 +217,10 @@ def gather_here(hub: Hub, name: str, done: Callable[[WireError | None], None], *
             done(found)
             return
         room, cursors = found
-        bring_in(hub, room, cursors, unread=unread)
+        for session in [*_absent(hub, name)]:
+            cursor = max(cursors.get(session.user, 0), room.presence.cursor(session.user))
+            if seq or cursor < room.head:
+                _bring_in_one(session, room, cursor, min(cursor, seq - 1) if seq else cursor)
         done(None)
 
     if any(True for _ in _absent(hub, name)):
@@ -267,7 +271,10 @@ def _return(session: Conversation, name: str, cursor: int) -> None:
         return
 
     def answer(room: Room) -> None:
-        if room.head and session.hub.membership(name, session.peer.writer) is None:
+        if not room.head or session.hub.membership(name, session.peer.writer) is not None:
+            return
+        # Where its guest is not known here (any more), there is nothing to come back to.
+        if keep_with_guests(session.hub, room) is None:
             take_in(session, room, cursor)
 
     session.ask({}, partial(session.hub.open, name), answer, name)

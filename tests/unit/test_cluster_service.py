@@ -69,7 +69,7 @@ class NotingPeople:
     def on_claimed(self, name: str) -> None:
         self.told.append(("claimed", name))
 
-    def receive_direct(self, room: str) -> None:
+    def receive_direct(self, room: str, seq: int) -> None:
         self.told.append(("direct", room))
 
     def forget(self, node: str) -> None:
