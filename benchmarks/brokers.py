@@ -13,12 +13,14 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 
+from tests.services.rabbitmq import PROGRAMS, configure, environment
+
 from .external import free_port, running
 from .processes import read_cpu_s, read_tree
 from .programs import BUILD
 from .servers import Server
 
-RABBITMQ = pathlib.Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+RABBITMQ = PROGRAMS / "rabbitmq-server"
 SUBJECT = "bench"
 
 
@@ -92,23 +94,10 @@ def rabbitmq() -> Iterator[Broker]:
     """Start RabbitMQ as it comes: one node, no plugins; the generator declares the durable queue."""
     with data_folder() as folder:
         port, epmd_port = free_port(), free_port()
-        (folder / "enabled_plugins").write_text("[].\n")
-        (folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n")
-        environment = {
-            "HOME": str(folder),
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "ERL_EPMD_PORT": str(epmd_port),
-            "RABBITMQ_NODENAME": f"bench{port}@localhost",
-            "RABBITMQ_DIST_PORT": str(free_port()),
-            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
-            "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
-            "RABBITMQ_LOG_BASE": str(folder / "log"),
-            "RABBITMQ_PID_FILE": str(folder / "pid"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
-        }
+        configure(folder, port)
+        own = environment(folder, port, epmd_port, free_port())
         epmd = [str(shutil.which("epmd")), "-address", "127.0.0.1", "-port", str(epmd_port)]
-        with running(epmd, epmd_port, {}), running([str(RABBITMQ)], port, environment) as process:
+        with running(epmd, epmd_port, {}), running([str(RABBITMQ)], port, own) as process:
             yield Broker("RabbitMQ", process.pid, port)
 
 

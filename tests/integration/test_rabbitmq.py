@@ -11,6 +11,7 @@ import pytest
 from pamqp.common import FieldTable
 from structlog.testing import capture_logs
 
+from fastchat.broker.bus import MAX_WAITING_BYTES
 from fastchat.broker.interface import BrokerError, Delivery, Outgoing
 from fastchat.broker.opening import open_bus, open_events, open_inbox
 from fastchat.broker.rabbitmq.bus import RabbitBus
@@ -406,3 +407,27 @@ async def test_a_broker_short_of_memory_is_waited_for() -> None:
             await until(lambda: events.problem is None)
             assert await events.send([outgoing(2)]) == 1
         assert await ids_in(server.url, "archive", 2) == ["id-1", "id-2"]
+
+
+@pytest.mark.timeout(180)
+async def test_the_bus_keeps_a_bounded_amount_for_a_broker_short_of_memory() -> None:
+    got: list[bytes] = []
+    with running(RabbitMQ()) as server:
+        bus, other = RabbitBus(server.url, "fastchat"), RabbitBus(server.url, "fastchat")
+        bus.listen(lambda subject, payload: None, lambda: None)
+        other.listen(lambda subject, payload: got.append(payload[:1]), lambda: None)
+        other.subscribe("fc.nodes")
+        async with started(bus), started(other):
+            await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "0.000001")
+            bus.publish("fc.nodes", b"a")
+            await until(lambda: "short of memory" in (bus.problem or ""))
+            # Those in the sockets between are few beside these.
+            for _ in range(3 * MAX_WAITING_BYTES // 500_000):
+                bus.publish("fc.nodes", b"b" * 500_000)
+                await asyncio.sleep(0)
+            assert bus.forgotten > 0
+            await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "0.4")
+            await until(lambda: bus.problem is None)
+            bus.publish("fc.nodes", b"c")
+            await until(lambda: b"c" in got)
+    assert got[0] == b"a"

@@ -28,10 +28,7 @@ class RabbitMQ(Service):
         self.names_port, self.nodes_port = free_port(), free_port()
         self.names_pid: int | None = None
         """Of the daemon in which Erlang's nodes find each other: this node's own."""
-        (self.folder / "enabled_plugins").write_text("[].\n")
-        (self.folder / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self.port}\nlog.console = true\nlog.console.level = warning\n"
-        )
+        configure(self.folder, self.port, "log.console = true\nlog.console.level = warning\n")
 
     @property
     def url(self) -> str:
@@ -41,19 +38,7 @@ class RabbitMQ(Service):
         return [str(PROGRAMS / "rabbitmq-server")]
 
     def environment(self) -> Mapping[str, str]:
-        return {
-            "HOME": str(self.folder),
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "ERL_EPMD_PORT": str(self.names_port),
-            "RABBITMQ_NODENAME": f"fastchat{self.port}@localhost",
-            "RABBITMQ_DIST_PORT": str(self.nodes_port),
-            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
-            "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
-            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
-            "RABBITMQ_PID_FILE": str(self.folder / "pid"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
-        }
+        return environment(self.folder, self.port, self.names_port, self.nodes_port)
 
     def start(self) -> None:
         if self.names_pid is None:
@@ -96,6 +81,29 @@ class RabbitMQ(Service):
         )
         assert done.returncode == 0, f"rabbitmqctl {' '.join(arguments)}: {done.stderr}{done.stdout}"
         return done.stdout
+
+
+def configure(folder: Path, port: int, more: str = "") -> None:
+    """Writes the node's files: one port at 127.0.0.1, no plugins, everything else as it comes."""
+    (folder / "enabled_plugins").write_text("[].\n")
+    (folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n{more}")
+
+
+def environment(folder: Path, port: int, names_port: int, nodes_port: int) -> Mapping[str, str]:
+    """What a node needs that knows of no other one on this machine."""
+    return {
+        "HOME": str(folder),  # with the cookie
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "ERL_EPMD_PORT": str(names_port),
+        "RABBITMQ_NODENAME": f"fastchat{port}@localhost",
+        "RABBITMQ_DIST_PORT": str(nodes_port),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_PID_FILE": str(folder / "pid"),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+    }
 
 
 SHARED = Shared(RabbitMQ)

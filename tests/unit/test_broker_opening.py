@@ -25,7 +25,7 @@ def test_other_schemes_are_refused() -> None:
         open_bus("kafka://127.0.0.1", "fastchat")
 
 
-@pytest.mark.parametrize(("scheme", "library"), [("amqp", "aiormq"), ("nats", "nats")])
+@pytest.mark.parametrize(("scheme", "library"), [("amqp", "aiormq"), ("nats", "nats"), ("redis", "redis")])
 def test_a_library_that_is_missing_is_named(
     monkeypatch: pytest.MonkeyPatch, scheme: str, library: str
 ) -> None:

@@ -62,6 +62,8 @@ class RabbitBus(BusLink, RabbitLink):
         assert channel is not None
         assert publisher is not None
         await channel.publish_all([publisher.encode(subject, payload) for subject, payload in batch])
+        # A broker that is full reads nothing for as long as that lasts: what comes meanwhile waits before us.
+        await channel.flush()
 
     async def probe(self) -> None:
         channel, own = self._channel, self._own_queue

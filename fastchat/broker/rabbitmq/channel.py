@@ -64,7 +64,10 @@ class Channel(LibraryChannel):
         await self._write([commands.Basic.Nack(delivery_tag=tag, requeue=True) for tag in tags])
 
     async def flush(self) -> None:
-        """Returns when what was queued is written; the library drops what is not when it says goodbye."""
+        """Returns when what was queued is written, as far as the socket lets it.
+
+        Without, the library keeps as much as comes; and it drops what is queued when it says goodbye.
+        """
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await self.write_queue.put(ChannelFrame(payload=b"", should_close=False, drain_future=written))
         await written

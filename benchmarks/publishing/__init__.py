@@ -1,0 +1,1 @@
+"""What it costs to tell other services: events to RabbitMQ with confirmations, beside the library alone."""
