@@ -11,12 +11,14 @@ from fastchat._fanout import Fanout
 from fastchat.auth.authentication import Authentication
 from fastchat.auth.building import build_authentication, build_keyring
 from fastchat.auth.passwords import PasswordPool
+from fastchat.broker.opening import open_inbox
 from fastchat.chat import Census, Chat, Profiles
 from fastchat.config import Settings
 from fastchat.config.settings import RoomClass
 from fastchat.errors import StartError
 from fastchat.hooks import Kind, Rules, Runner
 from fastchat.hooks.loading import Installed
+from fastchat.inbox import Authors, Executor, Receiver
 from fastchat.messages import encode_lagged
 from fastchat.population import Population
 from fastchat.rooms import Hub, RoomSettings
@@ -168,3 +170,12 @@ def build_hooks(settings: Settings, chat: Chat, functions: Sequence[Installed]) 
         assert isinstance(chat.authenticator, Authentication)
         chat.authenticator.hook = runner.authenticate
     return runner
+
+
+def build_inbox(settings: Settings, chat: Chat) -> Receiver | None:
+    """Takes commands of other services; None where the settings want none. Raises BrokerError."""
+    broker = settings.broker
+    if broker.inbox == "off":
+        return None
+    executor = Executor(chat.hub, chat.profiles.line, chat.limits, Authors(chat.hub), chat.wall_ms)
+    return Receiver(open_inbox(broker.url, broker.name), executor)

@@ -8,10 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from fastchat import log
-from fastchat.broker.interface import InboxSource
 from fastchat.chat import Chat
 from fastchat.cluster.service import Cluster
-from fastchat.inbox import Executor
+from fastchat.inbox import Receiver
 from fastchat.messages import WireError
 from fastchat.outbox.sender import Sender
 from fastchat.store import Store
@@ -39,8 +38,7 @@ class Parts:
     store: Store
     cluster: Cluster | None = None
     sender: Sender | None = None
-    inbox: Executor | None = None
-    inbox_source: InboxSource | None = None
+    inbox: Receiver | None = None
 
 
 class Prober:
@@ -130,9 +128,9 @@ class Health:
     @property
     def broker_problem(self) -> str | None:
         """Why other services cannot be told, or cannot tell, anything at the moment. Clients lack nothing."""
-        sender, source = self.parts.sender, self.parts.inbox_source
+        sender, inbox = self.parts.sender, self.parts.inbox
         problem = None if sender is None else sender.problem
-        return problem if problem is not None or source is None else source.problem
+        return problem if problem is not None or inbox is None else inbox.source.problem
 
     def _known_problems(self) -> dict[str, str]:
         store, cluster = self.parts.store, self.parts.cluster
@@ -146,7 +144,7 @@ class Health:
         # What is known by now is not put off until the next probe.
         problems = {**await self.prober.check(), **self._known_problems()}
         parts = {part: problem or OK for part, problem in problems.items()}
-        if self.parts.sender is not None or self.parts.inbox_source is not None:
+        if self.parts.sender is not None or self.parts.inbox is not None:
             parts["broker"] = self.broker_problem or OK
         failed = [f"{part}: {problem}" for part, problem in problems.items() if problem is not None]
         if failed:
@@ -194,12 +192,12 @@ class Health:
         return max(0, self.parts.chat.wall_ms() - oldest_ms) / 1000 if oldest_ms else 0.0
 
     def _report_inbox(self) -> InboxReport | None:
-        inbox, source = self.parts.inbox, self.parts.inbox_source
-        if inbox is None or source is None:
+        inbox = self.parts.inbox
+        if inbox is None:
             return None
         return InboxReport(
-            broker=source.problem or OK,
-            accepted=inbox.accepted,
-            rejected=inbox.rejected,
-            retried=inbox.retried,
+            broker=inbox.source.problem or OK,
+            accepted=inbox.executor.accepted,
+            rejected=inbox.executor.rejected,
+            retried=inbox.executor.retried,
         )

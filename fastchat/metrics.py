@@ -93,7 +93,7 @@ class _ServerCollector(Collector):
                 "fastchat_inbox_commands", "Commands of other services.", labels=["outcome"]
             )
             for outcome in ("accepted", "rejected", "retried"):
-                commands.add_metric([outcome], getattr(parts.inbox, outcome))
+                commands.add_metric([outcome], getattr(parts.inbox.executor, outcome))
             yield commands
 
     def _collect_health(self) -> Iterator[Metric]:
@@ -104,7 +104,7 @@ class _ServerCollector(Collector):
         available.add_metric(["store"], parts.store.problem is None)
         if parts.cluster is not None:
             available.add_metric(["bus"], parts.cluster.bus.problem is None)
-        if parts.sender is not None or parts.inbox_source is not None:
+        if parts.sender is not None or parts.inbox is not None:
             available.add_metric(["broker"], health.broker_problem is None)
         yield available
         took = GaugeMetricFamily(

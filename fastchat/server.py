@@ -16,13 +16,15 @@ from fastapi import FastAPI
 
 from fastchat import log
 from fastchat.auth.building import build_passwords
-from fastchat.building import VERSION, RoomClasses, build_chat, build_hooks, open_chat_store
+from fastchat.broker.interface import BrokerError
+from fastchat.building import VERSION, RoomClasses, build_chat, build_hooks, build_inbox, open_chat_store
 from fastchat.chat import Member
 from fastchat.config import Address, ConfigError, Settings, changes, is_live
 from fastchat.control.socket import ControlSocket
 from fastchat.errors import StartError
 from fastchat.health import Health, Parts
 from fastchat.hooks import Runner, collect, load_modules
+from fastchat.inbox import Receiver
 from fastchat.listeners import build_http, build_lines, build_websockets
 from fastchat.local import LOCAL_USER, LocalRoom, LocalRooms
 from fastchat.messages import Close
@@ -65,6 +67,7 @@ class Server:
         self._reload = reload
         self._share_ports = share_ports
         self._line_servers: list[asyncio.Server] = []
+        self._inbox: Receiver | None = None
         self._control = ControlSocket()
         self._listeners: dict[str, socket.socket] = {}
 
@@ -119,7 +122,18 @@ class Server:
         self.addresses = {name: bound_address(listener) for name, listener in self._listeners.items()}
         if self.hooks is not None:
             self.hooks.start(self)
+        if "http" in listeners:
+            await self._start_inbox()
         return self.addresses
+
+    async def _start_inbox(self) -> None:
+        try:
+            self._inbox = self._health.parts.inbox = build_inbox(self.settings, self.chat)
+            if self._inbox is not None:
+                await self._inbox.start()
+        except BrokerError as error:
+            await self.stop()
+            raise StartError(f"{error}; choose another with --broker URL") from None
 
     def _build_application(self) -> FastAPI:
         self._health = Health(VERSION, Parts(self.chat, self._store))
@@ -231,6 +245,8 @@ class Server:
         """Stops accepting, says good-bye, waits at most ``drain_s`` for what is writable, and closes."""
         self._health.draining = True
         self._housekeeping.cancel()
+        if self._inbox is not None:
+            await self._inbox.close()
         if "http" in self._listeners:
             self._http.stop_accepting()
         self._control.stop_accepting()

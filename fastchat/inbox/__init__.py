@@ -2,5 +2,6 @@
 
 from fastchat.inbox.authors import Authors
 from fastchat.inbox.executor import Executor
+from fastchat.inbox.receiver import Receiver
 
-__all__ = ["Authors", "Executor"]
+__all__ = ["Authors", "Executor", "Receiver"]

@@ -90,6 +90,7 @@ class Executor:
         self._busy = False
         self._going_on = False
         self._stopped = False
+        self._on_idle: Callable[[], None] = lambda: None
         self.unanswered = 0
         self.accepted = 0
         self.rejected = 0
@@ -101,10 +102,15 @@ class Executor:
         self._waiting.append(delivery)
         self._go_on()
 
-    def stop(self) -> None:
-        """Gives back what has not been begun: it comes again, here or elsewhere."""
+    def stop(self, on_idle: Callable[[], None] = lambda: None) -> None:
+        """Gives back what has not been begun: it comes again, here or elsewhere.
+
+        ``on_idle`` is called when all that was begun has been answered.
+        """
         self._stopped = True
+        self._on_idle = on_idle
         self._go_on()
+        self._count_down(0)
 
     def close(self) -> None:
         """Gives up the names that are held. After the last answer."""
@@ -177,19 +183,24 @@ class Executor:
 
     def _answer(self, delivery: Delivery, error: WireError | None) -> None:
         if error is None:
-            self.unanswered -= 1
             self.accepted += 1
             delivery.accept()
+            self._count_down()
         elif error.code in PASSING:
             self._retry(delivery, error.message)
         else:
-            self.unanswered -= 1
             self.rejected += 1
             logger.warning("a command from the inbox was rejected", id=delivery.id, reason=error.message)
             delivery.reject(f"{error.code}: {error.message}")
+            self._count_down()
 
     def _retry(self, delivery: Delivery, reason: str) -> None:
-        self.unanswered -= 1
         self.retried += 1
         logger.debug("a command from the inbox has to come again", id=delivery.id, reason=reason)
         delivery.retry()
+        self._count_down()
+
+    def _count_down(self, answered: int = 1) -> None:
+        self.unanswered -= answered
+        if self._stopped and not self.unanswered:
+            self._on_idle()

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from fastchat import health
 from fastchat.health import SHARED_S, Health, Parts, Prober
-from fastchat.inbox import Authors, Executor
+from fastchat.inbox import Authors, Executor, Receiver
 from fastchat.metrics import Metrics
 from fastchat.store import Store
 from tests.inboxes import FakeSource
@@ -116,9 +116,13 @@ async def test_closing_gives_up_what_hangs() -> None:
     assert store.answers[0].cancelled()
 
 
-def health_of(store: Store, **parts: object) -> tuple[Party, Health]:
+def health_of(store: Store) -> tuple[Party, Health]:
     party = Party(store=store)
-    return party, Health("1.2.3", Parts(party.chat, store, **parts))  # type: ignore[arg-type]
+    return party, Health("1.2.3", Parts(party.chat, store))
+
+
+def executor_of(party: Party) -> Executor:
+    return Executor(party.hub, party.chat.profiles.line, party.limits, Authors(party.hub), party.wall_ms)
 
 
 async def check(told: Health, answer: Callable[[], None]) -> tuple[str, str | None, dict[str, str]]:
@@ -156,7 +160,8 @@ async def test_a_store_that_says_so_is_not_tried() -> None:
 async def test_a_broker_that_is_away_is_told_and_no_reason_to_go() -> None:
     store, source = SlowStore(hold=False), FakeSource()
     source.problem = "connection refused"
-    _, told = health_of(store, inbox_source=source)
+    party, told = health_of(store)
+    told.parts.inbox = Receiver(source, executor_of(party))
     assert await check(told, lambda: None) == (
         "ready", None, {"store": "ok", "broker": "connection refused"},
     )  # fmt: skip
@@ -183,9 +188,7 @@ async def metrics_of(told: Health) -> dict[tuple[str, str], float]:
 async def test_metrics_are_the_servers_own_counters() -> None:
     store, source = SlowStore(hold=False), FakeSource()
     party, told = health_of(store)
-    inbox = Executor(party.hub, party.chat.profiles.line, party.limits, Authors(party.hub), party.wall_ms)
-    told.parts.inbox, told.parts.inbox_source = inbox, source
-    source.listen(inbox.take)
+    told.parts.inbox = Receiver(source, executor_of(party))
     alice, _ = party.program("alice", "lobby"), party.program("bob", "lobby")
     alice.ask("send", room="lobby", text="hi")
     source.deliver({"command": "post", "id": "1", "room": "lobby", "text": "hi"})

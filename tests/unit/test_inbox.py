@@ -1,11 +1,12 @@
 """Commands of other services: what they do, each once, and what becomes of those that cannot be done."""
 
+import asyncio
 from typing import Any
 
 import orjson
 import pytest
 
-from fastchat.inbox import Authors, Executor
+from fastchat.inbox import Authors, Executor, Receiver
 from fastchat.inbox.authors import HELD_MAX, KNOWN_S
 from fastchat.session import Limits
 from fastchat.store import Account, Store
@@ -294,3 +295,29 @@ def test_limits_are_the_servers() -> None:
     for number in range(10):
         assert office.send({"command": "create", "id": str(number), "room": f"r{number}"}) == "accepted"
     assert office.send(post(text="x" * 400)) == "accepted"
+
+
+async def test_the_end_waits_for_what_was_begun() -> None:
+    store = SlowStore()
+    office = Office(store)
+    receiver = Receiver(office.source, office.executor)
+    await receiver.start()
+    begun, left = office.source.deliver(post()), office.source.deliver(post("2"))
+    closing = asyncio.create_task(receiver.close())
+    await asyncio.sleep(0)
+    while store.waiting:
+        store.answer(1)
+    await closing
+    assert office.source.answers == {begun: "accepted", left: "retry"}
+    assert office.source.closed
+
+
+async def test_the_end_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastchat.inbox.receiver.FINISH_S", 0.01)
+    store = SlowStore()
+    office = Office(store)
+    receiver = Receiver(office.source, office.executor)
+    office.source.deliver(post())
+    await receiver.close()
+    assert office.source.answers == {}
+    assert office.source.closed
