@@ -13,6 +13,9 @@ from fastchat.broker.interface import BrokerError
 from fastchat.broker.rabbitmq.connection import RabbitLink
 from fastchat.broker.rabbitmq.frames import Publisher
 
+_TO_OURSELVES = ""
+"""Stands for a subject: nobody else hears of it."""
+
 
 class RabbitBus(BusLink, RabbitLink):
     """Subjects are routing keys. A node that does not read loses the oldest of what waits for it."""
@@ -26,7 +29,7 @@ class RabbitBus(BusLink, RabbitLink):
         self._probes: dict[bytes, asyncio.Future[None]] = {}
 
     async def _connect(self) -> None:
-        channel = await self._open(confirms=False)
+        channel = await self._open(confirms=False, on_delivery=self._on_delivered)
         # Of the connection before there may be a queue that the broker has not noticed to be over.
         self._queue = f"{self.exchange}.{token_hex(4)}"
         try:
@@ -34,7 +37,7 @@ class RabbitBus(BusLink, RabbitLink):
             limit: FieldTable = {"x-max-length-bytes": MAX_WAITING_BYTES, "x-overflow": "drop-head"}
             await channel.queue_declare(self._queue, exclusive=True, auto_delete=True, arguments=limit)
             await self._ask_again()
-            await channel.basic_consume(self._queue, self._on_delivered, no_ack=True, exclusive=True)
+            await channel.basic_consume(self._queue, _never, no_ack=True, exclusive=True)
         except Exception as error:
             raise self._explained(error) from None
         self._publisher = Publisher(channel.number, channel.frame_max_bytes, self.exchange)
@@ -58,36 +61,42 @@ class RabbitBus(BusLink, RabbitLink):
             await channel.queue_unbind(self._queue, self.exchange, subject)
 
     async def _send(self, batch: Sequence[tuple[str, bytes]]) -> None:
-        channel, publisher = self._channel, self._publisher
+        channel, publisher, own = self._channel, self._publisher, self._own_queue
         assert channel is not None
         assert publisher is not None
-        await channel.publish_all([publisher.encode(subject, payload) for subject, payload in batch])
+        assert own is not None
+        await channel.publish_all(
+            [
+                publisher.encode(subject, payload) if subject else own.encode(self._queue, payload)
+                for subject, payload in batch
+            ]
+        )
         # A broker that is full reads nothing for as long as that lasts: what comes meanwhile waits before us.
         await channel.flush()
 
     async def probe(self) -> None:
-        channel, own = self._channel, self._own_queue
-        if channel is None or own is None or not self.is_connected:
-            raise BrokerError(self.problem or "not connected")
+        channel = self._channel
+        if channel is None or not self.is_connected:
+            raise BrokerError(self.problem or f"RabbitMQ at {self.where} is away")
         token = token_hex(8).encode()
         back = self._probes[token] = asyncio.get_running_loop().create_future()
         lost: asyncio.Future[Any] = channel.lost
+        # In its turn, behind what has been published and subscribed to.
+        self._waiting.append((_TO_OURSELVES, token))
+        self._waiting_bytes += len(token)
+        self._work.set()
         try:
-            await channel.publish_all([own.encode(self._queue, token)])
             await asyncio.wait({back, lost}, return_when=asyncio.FIRST_COMPLETED)
-        except (RuntimeError, ConnectionError):
-            pass  # it has just been lost
         finally:
             del self._probes[token]
         if not back.done():
             raise BrokerError(self.problem or f"RabbitMQ at {self.where}: the connection was lost")
 
-    async def _on_delivered(self, message: DeliveredMessage) -> None:
-        if message.exchange == "":
-            if (back := self._probes.get(message.body)) is not None and not back.done():
-                back.set_result(None)
-            return
-        self._deliver(message.routing_key or "", message.body)
+    def _on_delivered(self, exchange: str, key: str, body: bytes) -> None:
+        if exchange:
+            self._deliver(key, body)
+        elif (back := self._probes.get(body)) is not None and not back.done():
+            back.set_result(None)
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -97,3 +106,7 @@ class RabbitBus(BusLink, RabbitLink):
     async def _finish(self) -> None:
         await BusLink._finish(self)
         await RabbitLink._finish(self)
+
+
+async def _never(message: DeliveredMessage) -> None:
+    """What the library would call, if it got deliveries."""

@@ -28,6 +28,7 @@ from yarl import URL
 from fastchat.broker.interface import BrokerError
 from fastchat.broker.link import ANSWER_TIMEOUT_S, Link
 from fastchat.broker.rabbitmq.channel import Channel
+from fastchat.broker.rabbitmq.deliveries import Deliveries, OnDelivery
 from fastchat.log import get_logger
 
 HEARTBEAT_S = 2
@@ -45,31 +46,38 @@ _logger = get_logger(__name__)
 
 
 class _Reader(asyncio.StreamReader):
-    """Remembers when it has last heard anything: what the library knows of it, it keeps to itself."""
+    """Remembers when it has last heard anything: what the library knows of it, it keeps to itself.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    ``on_delivery`` gets all deliveries, and the library none.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_delivery: OnDelivery | None) -> None:
         super().__init__(limit=READ_BUFFER_BYTES, loop=loop)
+        self._deliveries = None if on_delivery is None else Deliveries(on_delivery)
         self._clock = loop.time
         self.heard_at = loop.time()
         self.heard = b""
 
     def feed_data(self, data: Any) -> None:
         self.heard_at = self._clock()
-        self.heard = bytes(data)
+        self.heard = data = bytes(data)
+        if self._deliveries is not None:
+            data = self._deliveries.receive_data(data)
         super().feed_data(data)
 
 
 class Transport(TransportFactory):
     """Opens the one socket of one connection, and lets go of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_delivery: OnDelivery | None = None) -> None:
+        self._on_delivery = on_delivery
         self._reader: _Reader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()
         context = await kwargs["ssl_context_provider"].get_context() if url.scheme == "amqps" else None
-        reader = self._reader = _Reader(loop)
+        reader = self._reader = _Reader(loop, self._on_delivery)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         assert url.host is not None
         assert url.port is not None
@@ -118,9 +126,12 @@ class RabbitLink(Link):
             return f"RabbitMQ at {self.where} takes no messages: it is short of memory or disk space"
         return self._problem
 
-    async def _open(self, *, confirms: bool) -> Channel:
-        """Connects. Raises BrokerError where user, password or virtual host are refused."""
-        self._transport = Transport()
+    async def _open(self, *, confirms: bool, on_delivery: OnDelivery | None = None) -> Channel:
+        """Connects. Raises BrokerError where user, password or virtual host are refused.
+
+        ``on_delivery`` is called in the loop's thread as soon as a message has arrived; such need no answer.
+        """
+        self._transport = Transport(on_delivery)
         self._connection = Connection(self._library_url, transport_factory=self._transport)
         properties: dict[str, Any] = {"product": "fastchat", "connection_name": f"fastchat {self._role}"}
         try:
