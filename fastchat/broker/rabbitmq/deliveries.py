@@ -1,7 +1,7 @@
 """Messages that RabbitMQ delivers, taken out of what it sends. Pure: no sockets, clock or await.
 
-The library makes a task of each message, after a turn in two others: that is most of what a message by the bus
-would take. What is no delivery passes on to the library as it came. Sections are those of AMQP 0-9-1.
+The library makes a task of each message, after a turn in two others: that would be most of what a message by
+the bus takes. What is no delivery passes on to the library as it came. Sections are those of AMQP 0-9-1.
 """
 
 import struct
