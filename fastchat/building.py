@@ -4,6 +4,7 @@ import asyncio
 import functools
 import importlib.metadata
 import time
+import typing
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
@@ -11,9 +12,12 @@ from fastchat._fanout import Fanout
 from fastchat.auth.authentication import Authentication
 from fastchat.auth.building import build_authentication, build_keyring
 from fastchat.auth.passwords import PasswordPool
-from fastchat.broker.opening import open_inbox
+from fastchat.broker.opening import open_bus, open_inbox
 from fastchat.chat import Census, Chat, Profiles
+from fastchat.cluster.people import NodePeople
+from fastchat.cluster.service import Cluster
 from fastchat.config import Settings
+from fastchat.config.cluster import is_cluster
 from fastchat.config.settings import RoomClass
 from fastchat.errors import StartError
 from fastchat.hooks import Kind, Rules, Runner
@@ -24,6 +28,7 @@ from fastchat.population import Population
 from fastchat.rooms import Hub, RoomSettings
 from fastchat.session import Limits, check_content
 from fastchat.store import Retention, Store, StoreError, open_store
+from fastchat.store.interface import SharedStore
 
 VERSION = importlib.metadata.version("fastchat-server")
 
@@ -75,6 +80,7 @@ class RoomClasses:
 def open_chat_store(settings: Settings, loop: asyncio.AbstractEventLoop, classes: RoomClasses) -> Store:
     """Opens the store that the settings name. Raises StartError."""
     store = settings.store
+    among_nodes = is_cluster(store.url, settings.broker.url)
     try:
         return open_store(
             store.url,
@@ -83,6 +89,7 @@ def open_chat_store(settings: Settings, loop: asyncio.AbstractEventLoop, classes
             retention=classes.retention,
             in_memory=classes.in_memory,
             audit=Retention(store.audit_keep_entries, store.audit_keep_age_s),
+            lease_s=settings.cluster.node_timeout_s if among_nodes else None,
         )
     except StoreError as error:
         raise StartError(f"{error}; choose another with --store URL") from None
@@ -179,3 +186,24 @@ def build_inbox(settings: Settings, chat: Chat) -> Receiver | None:
         return None
     executor = Executor(chat.hub, chat.profiles.line, chat.limits, Authors(chat.hub), chat.wall_ms)
     return Receiver(open_inbox(broker.url, broker.name), executor)
+
+
+def build_cluster(settings: Settings, chat: Chat) -> Cluster | None:
+    """This server as one node among others; None where it is the only one."""
+    if not is_cluster(settings.store.url, settings.broker.url):
+        return None
+    hub = chat.hub
+    store = typing.cast("SharedStore", hub.store)
+    cluster = Cluster(
+        store,
+        open_bus(settings.broker.url, settings.broker.name),
+        hub.population,
+        name=settings.cluster.name,
+        node_timeout_s=settings.cluster.node_timeout_s,
+        compare_interval_s=settings.cluster.compare_interval_s,
+        clock=time.monotonic,
+    )
+    cluster.people = NodePeople(hub, cluster, store.forget)
+    hub.names = cluster.names
+    hub.openings = cluster.openings
+    return cluster

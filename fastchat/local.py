@@ -21,14 +21,11 @@ import orjson
 from fastchat._fanout import Writer
 from fastchat._ring import Profile
 from fastchat.messages import ROOM_PATTERN, Close, WireError
-from fastchat.people import User
+from fastchat.people import LOCAL_USER, User
 from fastchat.population import Devices
 from fastchat.rooms import Hub, Room
 from fastchat.session import UNSTORED_MAX
 from fastchat.store import Draft, Kind, Stored
-
-LOCAL_USER = "server"
-"""Who says what a program says that has no other name; nobody else may be called so."""
 
 Check = Callable[[str, dict[str, Any] | None], None]
 

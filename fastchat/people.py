@@ -55,3 +55,6 @@ OPERATOR = User("operator", guest=False, operator=True)
 """Whoever runs the server, on its control socket. Nobody else can be called so."""
 
 RESERVED_NAMES = frozenset({OPERATOR.name})
+
+LOCAL_USER = "server"
+"""Who says what a program inside of the server says that has no other name. Each node has one of its own."""

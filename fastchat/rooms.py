@@ -166,19 +166,21 @@ class Room:
         """
         body = stored.body
         assert body is not None
+        act = act_of(orjson.loads(body)) if body.startswith(_MODERATED) else None
+        if act is not None:
+            # The facts follow; who is told of the act may count on it.
+            self._change(facts_of(act))
         self.channel.publish(Event(stored.seq, body), None)
         author = author_of(body)
         self.presence.move_along(author, stored.seq, marked=False)
-        if body.startswith(_MESSAGE):
+        if act is not None:
+            self._hub.carry_out(self, act)
+        elif body.startswith(_MESSAGE):
             if self.rules is not None:
                 self.rules.receive(author, stored.at_ms)
             if self.messages_per_s:
                 rate = self.messages_per_s
                 self._full_at = exceed(self._full_at, self._hub.clock(), rate, max(1, int(rate)))
-        elif body.startswith(_MODERATED):
-            act = act_of(orjson.loads(body))
-            rules = Rules(self.name, {}) if self.rules is None else self.rules.rules
-            self._hub.carry_out(self, act, rules.changed(facts_of(act)))
 
     def on_facts(self, facts: Facts) -> None:
         """Another node has changed the rules."""
@@ -225,9 +227,7 @@ class Room:
 
         def on_stored(error: WireError | None) -> None:
             if error is None:
-                rules = self.rules or Moderation(Rules(self.name, {}))
-                rules.change(changes)
-                self.rules = None if rules.is_needless else rules
+                self._change(changes)
             done(error)
             self.awaited -= 1
             if not self.in_use:
@@ -235,6 +235,11 @@ class Room:
 
         self.awaited += 1
         self.log.set_facts(changes, on_stored)
+
+    def _change(self, changes: Facts) -> None:
+        rules = self.rules or Moderation(Rules(self.name, {}))
+        rules.change(changes)
+        self.rules = None if rules.is_needless else rules
 
     def role(self, user: User, now_ms: int) -> Role:
         """What the user is here at this time, in milliseconds since 1970."""
@@ -410,11 +415,8 @@ class Hub:
             self.notices.left(room.name, user, len(room.members))
         self.retire(room)
 
-    def carry_out(self, room: Room, act: Draft, rules: Rules | None = None) -> None:
-        """Takes those out of the room who may not be there any more, on all their devices at this node.
-
-        ``rules`` are those behind the act, where they are not the room's yet.
-        """
+    def carry_out(self, room: Room, act: Draft) -> None:
+        """Takes those out of the room who may not be there any more, on all their devices at this node."""
         fields = act.fields
         action, reason = fields["action"], fields.get("reason")
         if action in ("kick", "ban"):
@@ -425,9 +427,7 @@ class Hub:
         elif action == "access":
             for name in list(room.members):
                 for session in self.population.sessions(name):
-                    person = session.person
-                    role = room.role(person, act.at_ms) if rules is None else rules.role(person, act.at_ms)
-                    if role is Role.OUTSIDER:
+                    if room.role(session.person, act.at_ms) is Role.OUTSIDER:
                         session.expel(room.name, act.author, reason)
 
     def hold(self, room: Room) -> None:

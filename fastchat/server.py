@@ -17,8 +17,17 @@ from fastapi import FastAPI
 from fastchat import log
 from fastchat.auth.building import build_passwords
 from fastchat.broker.interface import BrokerError
-from fastchat.building import VERSION, RoomClasses, build_chat, build_hooks, build_inbox, open_chat_store
+from fastchat.building import (
+    VERSION,
+    RoomClasses,
+    build_chat,
+    build_cluster,
+    build_hooks,
+    build_inbox,
+    open_chat_store,
+)
 from fastchat.chat import Member
+from fastchat.cluster.service import Cluster
 from fastchat.config import Address, ConfigError, Settings, changes, is_live
 from fastchat.control.socket import ControlSocket
 from fastchat.errors import StartError
@@ -26,9 +35,10 @@ from fastchat.health import Health, Parts
 from fastchat.hooks import Runner, collect, load_modules
 from fastchat.inbox import Receiver
 from fastchat.listeners import build_http, build_lines, build_websockets
-from fastchat.local import LOCAL_USER, LocalRoom, LocalRooms
+from fastchat.local import LocalRoom, LocalRooms
 from fastchat.messages import Close
 from fastchat.metrics import Metrics
+from fastchat.people import LOCAL_USER
 from fastchat.protocols.line import LineProtocol
 from fastchat.ready import announce
 from fastchat.session import check_content
@@ -61,6 +71,7 @@ class Server:
     ) -> None:
         self.settings = settings
         self.hooks: Runner | None = None
+        self.cluster: Cluster | None = None
         self._hooks = collect([*load_modules(settings.hooks.modules), *hooks])
         self._classes = RoomClasses(settings.rooms.classes)
         self._rooms: LocalRooms | None = None
@@ -99,6 +110,9 @@ class Server:
         self.chat = build_chat(settings, loop, self._store, self._passwords, self._classes)
         if self._hooks:
             self.hooks = build_hooks(settings, self.chat, self._hooks)
+        self.cluster = build_cluster(settings, self.chat)
+        if self.cluster is not None:
+            await self._start_cluster(self.cluster)
         self._rooms = LocalRooms(
             self.chat.hub,
             self.chat.profiles.line,
@@ -139,6 +153,13 @@ class Server:
         self._health = Health(VERSION, Parts(self.chat, self._store))
         metrics = Metrics(self._health)
         return create_app(self._health.report, self._health.readiness, metrics.encode)
+
+    async def _start_cluster(self, cluster: Cluster) -> None:
+        try:
+            await cluster.start()
+        except BrokerError as error:
+            await asyncio.to_thread(self._store.close)
+            raise StartError(f"{error}; choose another with --broker URL") from None
 
     def room(self, name: str, user: str = LOCAL_USER, after: int | None = None) -> LocalRoom:
         """A room, for a program that runs beside the server in its loop: see ``LocalRoom``.
@@ -278,6 +299,8 @@ class Server:
             await self.hooks.close()
         self._passwords.close()
         await self._health.prober.close()
+        if self.cluster is not None:
+            await self.cluster.close()
         await self.close_store()
         logger.info("stopped")
 

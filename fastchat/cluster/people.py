@@ -20,6 +20,7 @@ from fastchat.cluster.neighbour import Neighbour, Neighbourhood
 from fastchat.cluster.remote import RemoteRooms, RemoteSession
 from fastchat.cluster.telling import PIECE_COST, Telling, cost_of
 from fastchat.messages import Code, WireError
+from fastchat.people import LOCAL_USER
 from fastchat.population import OnlineSession
 from fastchat.rooms import Hub
 from fastchat.session.gathering import gather_here, keep_here
@@ -185,6 +186,8 @@ class NodePeople:
 
     def on_came(self, session: Somebody) -> None:
         """Tells who it is by the end of this turn."""
+        if session.user == LOCAL_USER:
+            return  # every node has one
         self._telling.come(session)
         self._take_over_absence(session.user)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import partial
 
 from fastchat.auth.names import name_key
-from fastchat.local import LOCAL_USER, LocalUser
+from fastchat.local import LocalUser
 from fastchat.messages import Code, WireError
-from fastchat.people import RESERVED_NAMES
+from fastchat.people import LOCAL_USER, RESERVED_NAMES
 from fastchat.rooms import Hub
 from fastchat.store import Account
 
