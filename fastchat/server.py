@@ -150,7 +150,7 @@ class Server:
             raise StartError(f"{error}; choose another with --broker URL") from None
 
     def _build_application(self) -> FastAPI:
-        self._health = Health(VERSION, Parts(self.chat, self._store))
+        self._health = Health(VERSION, Parts(self.chat, self._store, self.cluster))
         metrics = Metrics(self._health)
         return create_app(self._health.report, self._health.readiness, metrics.encode)
 

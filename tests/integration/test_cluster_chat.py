@@ -217,7 +217,7 @@ async def test_coming_back_at_another_node_goes_on_with_the_cursor(pair: Pair, s
     assert await hear(again, room, last) == list(range(first + 1, last + 1))
 
 
-async def test_a_user_has_the_limits_of_one(stack: AsyncExitStack) -> None:
+async def test_a_user_has_the_limits_of_one() -> None:
     settings = ("limits.connections_per_user=2", "limits.rooms_per_user=2")
     with chat_of_nodes(BROKERS["nats"](), *settings) as nodes:
         pair = nodes.start(), nodes.start()
