@@ -110,9 +110,7 @@ class Server:
         self.chat = build_chat(settings, loop, self._store, self._passwords, self._classes)
         if self._hooks:
             self.hooks = build_hooks(settings, self.chat, self._hooks)
-        self.cluster = build_cluster(settings, self.chat)
-        if self.cluster is not None:
-            await self._start_cluster(self.cluster)
+        await self._join_cluster()
         self._rooms = LocalRooms(
             self.chat.hub,
             self.chat.profiles.line,
@@ -154,9 +152,11 @@ class Server:
         metrics = Metrics(self._health)
         return create_app(self._health.report, self._health.readiness, metrics.encode)
 
-    async def _start_cluster(self, cluster: Cluster) -> None:
+    async def _join_cluster(self) -> None:
         try:
-            await cluster.start()
+            self.cluster = build_cluster(self.settings, self.chat)
+            if self.cluster is not None:
+                await self.cluster.start()
         except BrokerError as error:
             await asyncio.to_thread(self._store.close)
             raise StartError(f"{error}; choose another with --broker URL") from None
