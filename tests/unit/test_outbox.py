@@ -9,10 +9,10 @@ from fastchat.store.interface import SLOTS, Backlog, slot_of
 from fastchat.store.outbox import share_out
 from tests.outboxes import Box, notice
 from tests.pump import OpenRoom, delete, edit, moderate, react
-from tests.stores import ALL_STORES, opened, other_room
+from tests.stores import STORES, opened, other_room
 
 
-@pytest.fixture(params=ALL_STORES)
+@pytest.fixture(params=STORES)
 def room(request: pytest.FixtureRequest) -> Iterator[OpenRoom]:
     with opened(request.param) as room:
         yield room

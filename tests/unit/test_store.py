@@ -16,10 +16,10 @@ from fastchat.store.interface import PAGE_BYTES
 from fastchat.store.memory import MemoryLog
 from fastchat.store.states import REACTIONS_MAX
 from tests.pump import OpenRoom, Pump, delete, edit, marks, message, react, search
-from tests.stores import ALL_STORES, opened, other_room
+from tests.stores import STORES, opened, other_room
 
 
-@pytest.fixture(params=ALL_STORES)
+@pytest.fixture(params=STORES)
 def room(request: pytest.FixtureRequest) -> Iterator[OpenRoom]:
     with opened(request.param) as room:
         yield room
@@ -179,7 +179,7 @@ def test_a_page_has_one_event_however_large(room: OpenRoom, newest: bool) -> Non
     assert room.read(newest=newest) == ([2 if newest else 1], True)
 
 
-@pytest.mark.parametrize("store", ALL_STORES)
+@pytest.mark.parametrize("store", STORES)
 def test_page_by_page_is_everything_once(store: str) -> None:
     with opened(store) as room:
         names = iter(range(10**9))

@@ -10,7 +10,7 @@ import pytest
 from fastchat.messages import Code, WireError
 from fastchat.store import Account, AuditEntry, Direct, Store
 from tests.pump import OpenRoom, Pump
-from tests.stores import ALL_STORES, opened, other_room
+from tests.stores import STORES, opened, other_room
 
 ALICE = Account(
     "Alice", "alice", password="$argon2id$…", subject="https://id.example 7", operator=True,
@@ -19,7 +19,7 @@ ALICE = Account(
 BOB = Account("bob", "bob", disabled=True, valid_from_ms=3)
 
 
-@pytest.fixture(params=ALL_STORES)
+@pytest.fixture(params=STORES)
 def room(request: pytest.FixtureRequest) -> Iterator[OpenRoom]:
     with opened(request.param) as room:
         yield room

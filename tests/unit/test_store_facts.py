@@ -9,10 +9,10 @@ import pytest
 from fastchat.messages import Code
 from fastchat.store import AuditEntry, Stored
 from tests.pump import OpenRoom, delete, edit, message, moderate, react, search
-from tests.stores import ALL_STORES, opened, other_room
+from tests.stores import STORES, opened, other_room
 
 
-@pytest.fixture(params=ALL_STORES)
+@pytest.fixture(params=STORES)
 def room(request: pytest.FixtureRequest) -> Iterator[OpenRoom]:
     with opened(request.param) as room:
         yield room
