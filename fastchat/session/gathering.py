@@ -180,7 +180,8 @@ def _bring_in_one(session: Conversation, room: Room, cursor: int, after: int | N
 def take_in(session: Conversation, room: Room, cursor: int, after: int | None = None) -> None:
     """Lets one connection in, behind what its user has read or else behind ``after``, and tells it so."""
     cursor = min(max(cursor, room.presence.cursor(session.user)), room.head)
-    membership = session.enter_room(room, cursor if after is None else after, None, cursor)
+    after = cursor if after is None else min(after, cursor)
+    membership = session.enter_room(room, after, None, cursor)
     tell_joined(session, {}, membership)
 
 

@@ -12,7 +12,7 @@ from fastchat.rooms import Room, RoomSettings
 from fastchat.session import Limits
 from fastchat.store import Direct
 from tests.answers import refusal, types
-from tests.nodes import SECRET, Node, Nodes
+from tests.nodes import EVENTS, SECRET, Node, Nodes
 from tests.parties import Party, Program
 
 
@@ -114,6 +114,46 @@ def test_a_hole_is_mended_by_a_snapshot(nodes: Nodes, one: Node, two: Node) -> N
     nodes.bus.deliver_all()
     assert two.members() == {"bob": 1, "alice": 1}
     assert bob.ask("members", room="lobby")["count"] == 2
+
+
+def test_a_snapshot_leaves_those_alone_who_have_stayed(nodes: Nodes, one: Node, two: Node) -> None:
+    bob = two.program("bob", "lobby")
+    one.program("alice", "lobby")
+    two.pass_time(3)
+    bob.heard()
+    nodes.bus.held = True
+    one.program("carol", "lobby").leave_the_server()
+    one.program("dave")
+    assert nodes.bus.lose()
+    nodes.calm_down()
+    two.pass_time(3)
+    assert two.members() == {"bob": 1, "alice": 1}
+    assert bob.heard("presence") == []
+
+
+def test_a_snapshot_tells_what_has_been_read_meanwhile(nodes: Nodes, one: Node, two: Node) -> None:
+    alice, bob = one.program("alice", "lobby"), two.program("bob", "lobby")
+    bob.ask("send", room="lobby", text="hi")
+    nodes.bus.held = True
+    alice.say("ack", room="lobby", seq=1)
+    assert nodes.bus.lose()
+    nodes.calm_down()
+    two.pass_time(3)
+    assert [receipt["receipts"] for receipt in bob.heard("receipt")] == [{"alice": 1}]
+
+
+def test_a_snapshot_tells_who_is_not_away_any_more(nodes: Nodes, one: Node, two: Node) -> None:
+    one.register("alice")
+    bob = two.program("bob", "lobby")
+    away = one.log_in("alice", "lobby")
+    away.ask("away", away=True, text="tea")
+    assert bob.ask("whois", user="alice")["away"] == "tea"
+    nodes.bus.held = True
+    away.leave_the_server()
+    one.log_in("alice", "lobby")
+    assert nodes.bus.lose()
+    nodes.calm_down()
+    assert "away" not in bob.ask("whois", user="alice")
 
 
 def test_a_hole_at_the_end_is_seen_by_the_heartbeat(nodes: Nodes, one: Node, two: Node) -> None:
@@ -271,6 +311,33 @@ def test_away_holds_on_all_nodes_until_the_last_device_is_gone(nodes: Nodes, one
     assert not two.hub.away
 
 
+def test_who_comes_while_away_elsewhere_stays_away_when_that_device_goes(
+    nodes: Nodes, one: Node, two: Node
+) -> None:
+    three = nodes.start()
+    nodes.alive.append(three)
+    one.register("alice")
+    phone = one.log_in("alice", "lobby")
+    phone.ask("away", away=True, text="tea")
+    two.log_in("alice", "lobby")
+    bob = three.program("bob", "lobby")
+    phone.leave_the_server()
+    assert [node.hub.away for node in nodes.alive] == [{"alice": "tea"}] * 3
+    assert bob.ask("whois", user="alice")["away"] == "tea"
+
+
+def test_a_node_remembers_when_its_own_people_were_seen(one: Node, two: Node) -> None:
+    one.register("alice")
+    one.log_in("alice")
+    one.hub.population.unsaved.clear()
+    two.hub.population.unsaved.clear()
+    laptop = two.log_in("alice")
+    assert (one.hub.population.unsaved, two.hub.population.unsaved) == (set(), {"alice"})
+    two.hub.population.unsaved.clear()
+    laptop.leave_the_server()
+    assert (one.hub.population.unsaved, two.hub.population.unsaved) == (set(), {"alice"})
+
+
 # Names and accounts
 
 
@@ -361,6 +428,19 @@ def test_a_node_that_was_cut_off_hears_of_commands_meanwhile(nodes: Nodes, one: 
     assert nodes.bus.lose()
     nodes.calm_down()
     assert types(thief.heard()) == ["bye"]
+
+
+def test_commands_of_before_are_nothing_to_a_node_that_comes_later(nodes: Nodes, one: Node) -> None:
+    one.register("alice")
+    phone = one.log_in("alice")
+    phone.ask("password", old=SECRET, new=SECRET + "!")
+    nodes.bus.held = True
+    three = nodes.start()
+    nodes.alive.append(three)
+    laptop = Program(three)
+    assert laptop.ask("hello", user="alice", password=SECRET + "!")["type"] == "welcome"
+    nodes.calm_down()
+    assert laptop.ask("ping")["type"] == "pong"
 
 
 def test_operators_are_operators_everywhere(nodes: Nodes, one: Node, two: Node) -> None:
@@ -540,6 +620,48 @@ def test_a_direct_message_whose_telling_was_lost_is_found(nodes: Nodes, one: Nod
     assert bob.heard() == []
     nodes.calm_down()
     assert texts(bob) == ["hi"]
+
+
+def test_the_telling_of_a_direct_message_is_enough_where_the_event_was_lost(
+    nodes: Nodes, one: Node, two: Node
+) -> None:
+    one.register("alice", "bob")
+    alice, phone = one.log_in("alice"), two.log_in("bob")
+    alice.ask("direct", to="bob", text="hi")
+    phone.say("ack", room="@alice,bob", seq=1)
+    two.pass_time(2)
+    laptop = two.log_in("bob")  # with nothing to come back to
+    assert laptop.ask("rooms")["directs"][0]["joined"] is False
+    nodes.bus.held = True
+    alice.ask("direct", to="bob", text="again")
+    nodes.bus.waiting = [payload for payload in nodes.bus.waiting if payload.kind != EVENTS]
+    nodes.bus.deliver_all()
+    assert types(laptop.heard()) == ["joined"]
+    nodes.calm_down()
+    assert texts(laptop) == ["again"]
+
+
+def test_what_is_said_by_one_device_the_own_other_ones_get(nodes: Nodes, one: Node, two: Node) -> None:
+    one.register("alice", "bob")
+    alice, tablet = one.log_in("alice"), two.log_in("alice")
+    nodes.bus.held = True
+    alice.ask("direct", to="bob", text="hi")
+    one.hub.store_marks()  # so that it is known to be read by its author
+    nodes.bus.deliver_all()
+    assert texts(tablet) == ["hi"]
+
+
+def test_what_a_node_has_stored_before_it_died_is_found(nodes: Nodes, one: Node, two: Node) -> None:
+    one.register("alice", "bob")
+    bobs = [two.log_in("bob") for _ in range(2)]
+    alice = one.log_in("alice")
+    nodes.bus.held = True
+    alice.ask("direct", to="bob", text="hi")
+    assert nodes.bus.lose()
+    nodes.crash(one)
+    nodes.notice(one)
+    two.pass_time(1)
+    assert [texts(bob) for bob in bobs] == [["hi"], ["hi"]]
 
 
 @pytest.mark.parametrize("said_before", [True, False])
