@@ -7,13 +7,15 @@ import time
 import typing
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
+from secrets import token_hex
 
 from fastchat._fanout import Fanout
 from fastchat.auth.authentication import Authentication
 from fastchat.auth.building import build_authentication, build_keyring
 from fastchat.auth.passwords import PasswordPool
-from fastchat.broker.opening import open_bus, open_inbox
+from fastchat.broker.opening import open_bus, open_events, open_inbox
 from fastchat.chat import Census, Chat, Profiles
+from fastchat.cloudevents import EventEncoder, NoticeEncoder
 from fastchat.cluster.people import NodePeople
 from fastchat.cluster.service import Cluster
 from fastchat.config import Settings
@@ -24,11 +26,13 @@ from fastchat.hooks import Kind, Rules, Runner
 from fastchat.hooks.loading import Installed
 from fastchat.inbox import Authors, Executor, Receiver
 from fastchat.messages import encode_lagged
+from fastchat.notices import Notices
+from fastchat.outbox import Sender
 from fastchat.population import Population
 from fastchat.rooms import Hub, RoomSettings
 from fastchat.session import Limits, check_content
 from fastchat.store import Retention, Store, StoreError, open_store
-from fastchat.store.interface import SharedStore
+from fastchat.store.interface import SendingStore, SharedStore
 
 VERSION = importlib.metadata.version("fastchat-server")
 
@@ -158,6 +162,23 @@ def _limits(settings: Settings) -> Limits:
         command_bytes=settings.limits.command_bytes,
         history_page=settings.rooms.history_page,
     )
+
+
+def build_sender(settings: Settings, chat: Chat, loop: asyncio.AbstractEventLoop) -> Sender | None:
+    """Tells other services what happens; None where there is no broker. Raises BrokerError."""
+    broker, name = settings.broker, settings.cluster.name
+    if not broker.url or not broker.events:
+        return None
+    outbox = typing.cast("SendingStore", chat.hub.store)
+    encoder = EventEncoder(name, broker.events, directs=broker.directs == "on")
+    notices = Notices(
+        NoticeEncoder(name, token_hex(8), chat.wall_ms), encoder.wants, outbox.notify, loop.call_later
+    )
+    sink = open_events(broker.url, broker.name, queue=broker.queue, keep_entries=broker.keep_entries)
+    chat.hub.notices = notices
+    # Among nodes each gets its slots from the store; until then others have them.
+    slots = () if is_cluster(settings.store.url, broker.url) else None
+    return Sender(outbox, sink, encoder, slots=slots, flush=notices.flush)
 
 
 def build_hooks(settings: Settings, chat: Chat, functions: Sequence[Installed]) -> Runner:

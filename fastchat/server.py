@@ -24,6 +24,7 @@ from fastchat.building import (
     build_cluster,
     build_hooks,
     build_inbox,
+    build_sender,
     open_chat_store,
 )
 from fastchat.chat import Member
@@ -38,6 +39,7 @@ from fastchat.listeners import build_http, build_lines, build_websockets
 from fastchat.local import LocalRoom, LocalRooms
 from fastchat.messages import Close
 from fastchat.metrics import Metrics
+from fastchat.outbox import Sender
 from fastchat.people import LOCAL_USER
 from fastchat.protocols.line import LineProtocol
 from fastchat.ready import announce
@@ -72,6 +74,7 @@ class Server:
         self.settings = settings
         self.hooks: Runner | None = None
         self.cluster: Cluster | None = None
+        self.sender: Sender | None = None
         self._hooks = collect([*load_modules(settings.hooks.modules), *hooks])
         self._classes = RoomClasses(settings.rooms.classes)
         self._rooms: LocalRooms | None = None
@@ -111,6 +114,8 @@ class Server:
         if self._hooks:
             self.hooks = build_hooks(settings, self.chat, self._hooks)
         await self._join_cluster()
+        if "http" in listeners:
+            await self._start_sender(loop)
         self._rooms = LocalRooms(
             self.chat.hub,
             self.chat.profiles.line,
@@ -148,7 +153,7 @@ class Server:
             raise StartError(f"{error}; choose another with --broker URL") from None
 
     def _build_application(self) -> FastAPI:
-        self._health = Health(VERSION, Parts(self.chat, self._store, self.cluster))
+        self._health = Health(VERSION, Parts(self.chat, self._store, self.cluster, self.sender))
         metrics = Metrics(self._health)
         return create_app(self._health.report, self._health.readiness, metrics.encode)
 
@@ -160,6 +165,26 @@ class Server:
         except BrokerError as error:
             await asyncio.to_thread(self._store.close)
             raise StartError(f"{error}; choose another with --broker URL") from None
+
+    async def _start_sender(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self.sender = build_sender(self.settings, self.chat, loop)
+            if self.sender is not None:
+                if self.cluster is not None:
+                    self.cluster.on_slots = self.sender.take_slots
+                await self.sender.start()
+        except BrokerError as error:
+            await self._close_connections()
+            self._passwords.close()
+            await self.close_store()
+            raise StartError(f"{error}; choose another with --broker URL") from None
+
+    async def _close_connections(self) -> None:
+        """To other services, then to other nodes: until the end what waits is this node's to send."""
+        if self.sender is not None:
+            await self.sender.close()
+        if self.cluster is not None:
+            await self.cluster.close()
 
     def room(self, name: str, user: str = LOCAL_USER, after: int | None = None) -> LocalRoom:
         """A room, for a program that runs beside the server in its loop: see ``LocalRoom``.
@@ -299,8 +324,7 @@ class Server:
             await self.hooks.close()
         self._passwords.close()
         await self._health.prober.close()
-        if self.cluster is not None:
-            await self.cluster.close()
+        await self._close_connections()
         await self.close_store()
         logger.info("stopped")
 

@@ -30,6 +30,9 @@ BACKLOG_S = 2.0
 SILENT_S = 10.0
 """A broker that confirms nothing for so long is a problem, even where it says nothing."""
 
+CLOSING_S = 0.02
+"""How often it is looked whether all was sent before the end."""
+
 BACKGROUND = 2.0
 """What a broker's client does in tasks of its own (confirmations) is taken to cost as much as sending."""
 
@@ -39,9 +42,9 @@ logger = log.get_logger(__name__)
 
 
 class Sender:
-    """``slots()`` are those whose work this process does at the moment; None means all.
+    """``slots`` are those whose work this process does at first (see ``take_slots``); None means all.
 
-    ``start`` connects and begins; it raises BrokerError as ``EventSink.start`` does.
+    ``flush`` is called before the last batch: whoever collects notices hands them over.
     """
 
     def __init__(
@@ -49,12 +52,15 @@ class Sender:
         outbox: Outbox,
         sink: EventSink,
         encoder: EventEncoder,
-        slots: Callable[[], Collection[int] | None] = lambda: None,
+        *,
+        slots: Collection[int] | None = None,
+        flush: Callable[[], None] = lambda: None,
     ) -> None:
         self._outbox = outbox
         self._sink = sink
         self._encoder = encoder
         self._slots = slots
+        self._flush = flush
         self._waiting = asyncio.Event()
         self._pace = Pace()
         self._failures = 0
@@ -78,7 +84,7 @@ class Sender:
         return None
 
     async def start(self) -> None:
-        """Connects, and begins to send. Raises BrokerError."""
+        """Connects, and begins to send. Raises BrokerError as ``EventSink.start`` does."""
         await self._sink.start()
         self._outbox.watch(self.wake)
         self._tasks = [
@@ -90,9 +96,15 @@ class Sender:
         """Something waits."""
         self._waiting.set()
 
+    def take_slots(self, slots: Collection[int]) -> None:
+        """Their work is this process's from now on, and no other one is."""
+        self._slots = slots
+        self.wake()
+
     async def close(self, within_s: float = 1.0) -> None:
         """Sends what waits, as far as it goes within that time, and disconnects. May be called again."""
         tasks, self._tasks = self._tasks, []
+        self._flush()
         if tasks and self.problem is None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._until_empty(), within_s)
@@ -102,9 +114,12 @@ class Sender:
         await self._sink.close()
 
     async def _until_empty(self) -> None:
-        while await self.count() and self.problem is None:
+        while self.problem is None:
+            found: Unsent | WireError = await ask(lambda done: self._outbox.unsent(self._slots, 1, done))
+            if isinstance(found, WireError) or not (found.events or found.notices):
+                return
             self.wake()
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(CLOSING_S)
 
     # The backlog
 
@@ -113,12 +128,11 @@ class Sender:
             await self.count()
             await asyncio.sleep(BACKLOG_S)
 
-    async def count(self) -> bool:
-        """Counts what waits; returns whether anything does, as far as is known."""
-        found = await ask(self._outbox.backlog)
+    async def count(self) -> None:
+        """Counts what waits; where the store cannot tell, the last number stands."""
+        found: Backlog | WireError = await ask(self._outbox.backlog)
         if isinstance(found, Backlog):
             self.backlog = found
-        return bool(self.backlog.events or self.backlog.notices)
 
     # Sending
 
@@ -159,7 +173,7 @@ class Sender:
         """Sends one batch; returns the pause to make, and whether more waits. Raises _NotSentError."""
         if self._unsettled is not None:
             await self._settle()
-        slots = self._slots()
+        slots = self._slots
         if slots is not None and not slots:
             return 0.0, False
         size = self._pace.size

@@ -226,16 +226,15 @@ async def test_only_what_is_wanted_is_sent_and_the_rest_does_not_stay() -> None:
 
 async def test_only_the_slots_that_are_ours_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sender, "POLL_S", 0.001)
-    slots: set[int] = set()
-    sending = Sending(slots=lambda: slots)
-    slots.add(slot_of("lobby"))
+    sending = Sending(slots=())
+    sending.sender.take_slots({slot_of("lobby")})
     await sending.begun()
     games = sending.open("games")
     games.say("theirs")
     sending.lobby.say("ours")
     await sending.all_sent()
     assert [each.key for each in sending.sink.got] == ["message.lobby"]
-    slots.add(slot_of("games"))  # its node is dead, and nobody says so to the sender
+    sending.sender.take_slots({slot_of("lobby"), slot_of("games")})  # its node is dead
     await sending.sink.until(lambda: len(sending.sink.got) == 2)
     assert sending.sink.ids[1] == sending.id_of(games)
     await sending.sender.close()
