@@ -1,0 +1,92 @@
+"""Workers on one database and one broker: one chat behind one port, whichever of them a client came to."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.clients import JsonLinesClient, split_address
+from tests.integration.cluster import BROKERS, chat_of_nodes, guest
+from tests.server_process import ServerProcess
+
+WORKERS = 2
+CLIENTS = 16
+
+
+@pytest.fixture
+def server() -> Iterator[ServerProcess]:
+    with chat_of_nodes(BROKERS["nats"]()) as nodes:
+        yield nodes.start(f"server.workers={WORKERS}")
+
+
+@pytest.fixture
+async def clients(server: ServerProcess) -> AsyncIterator[list[JsonLinesClient]]:
+    """So many that each worker has some."""
+    async with AsyncExitStack() as stack:
+        opened = [
+            await stack.enter_async_context(await guest(server, f"guest{number}", "lobby"))
+            for number in range(CLIENTS)
+        ]
+        yield opened
+
+
+async def get(server: ServerProcess, path: str) -> Mapping[str, object]:
+    reader, writer = await asyncio.open_connection(*split_address(server.http))
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
+    body = (await reader.read()).partition(b"\r\n\r\n")[2]
+    writer.close()
+    await writer.wait_closed()
+    found: Mapping[str, object] = json.loads(body)
+    return found
+
+
+@pytest.mark.timeout(120)
+async def test_everybody_hears_everybody_in_one_order(
+    server: ServerProcess, clients: list[JsonLinesClient]
+) -> None:
+    for number, client in enumerate(clients):
+        await client.send("send", room="lobby", text=str(number), id=f"m{number}")
+    orders = []
+    for client in clients:
+        heard = [await client.expect("message", room="lobby") for _ in range(CLIENTS)]
+        assert [event["seq"] for event in heard] == [*range(1, CLIENTS + 1)]
+        orders.append([event["text"] for event in heard])
+    assert sorted(orders[0], key=int) == [str(number) for number in range(CLIENTS)]
+    assert all(order == orders[0] for order in orders)
+
+
+@pytest.mark.timeout(120)
+async def test_each_worker_is_a_node_that_is_ready(server: ServerProcess) -> None:
+    nodes = set()
+    async with asyncio.timeout(60):
+        while len(nodes) < WORKERS:
+            report = await get(server, "/healthz")
+            cluster = report["cluster"]
+            assert isinstance(cluster, dict)
+            assert (cluster["nodes"], cluster["bus"]) == (WORKERS, "ok")
+            nodes.add(cluster["node"])
+    report = await get(server, "/readyz")
+    assert report["status"] == "ready"
+    assert isinstance(report["parts"], dict)
+    assert {"store": "ok", "bus": "ok"}.items() <= report["parts"].items()
+
+
+@pytest.mark.timeout(120)
+async def test_a_killed_worker_loses_nothing_that_was_acknowledged(
+    server: ServerProcess, clients: list[JsonLinesClient]
+) -> None:
+    sent = [await client.ask("send", room="lobby", text="before") for client in clients]
+    assert sorted(answer["seq"] for answer in sent) == [*range(1, CLIENTS + 1)]
+    os.kill(server.ready["workers"][1], signal.SIGKILL)
+    await asyncio.to_thread(server.wait_for_log, "a worker serves again")
+    for number in range(CLIENTS):
+        async with await JsonLinesClient.open(server.line) as late:
+            await late.hello(f"late{number}")
+            joined = await late.join("lobby", after=0)
+            assert joined["head"] == CLIENTS
+            for seq in range(1, CLIENTS + 1):
+                assert (await late.expect("message"))["seq"] == seq
