@@ -61,7 +61,7 @@ async def test_everybody_hears_everybody_in_one_order(
 
 @pytest.mark.timeout(120)
 async def test_each_worker_is_a_node_that_is_ready(server: ServerProcess) -> None:
-    nodes = set()
+    nodes: set[str] = set()
     async with asyncio.timeout(60):
         while len(nodes) < WORKERS:
             report = await get(server, "/healthz")
