@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
@@ -12,6 +13,9 @@ from fastchat.store.memory import MemoryStore
 from fastchat.store.mixed import MixedStore
 from fastchat.store.sqlite import SqliteStore, StoreError
 from fastchat.store.sqlite.schema import Durability
+
+if TYPE_CHECKING:
+    from fastchat.store.postgres.store import PostgresStore
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -36,12 +40,13 @@ def open_store(
 ) -> SendingStore:
     """The store for ``url``, whose rooms are in memory where ``in_memory(room)`` says so. Raises StoreError.
 
-    ``deliver(callback, *args)`` runs callbacks in the loop's thread. In PostgreSQL all rooms are durable, and
-    several nodes may share it where they have a bus: ``lease_s`` is how long a silent one counts as alive.
+    ``deliver(callback, *args)`` runs callbacks in the loop's thread. Several nodes may share a PostgreSQL
+    where they have a bus: ``lease_s`` is how long a silent one counts as alive, and all rooms are durable.
     Without, the database is this process's alone.
     """
     if url.startswith(("postgresql:", "postgres:")):
-        return _open_postgres(url, deliver, durability, retention, audit, lease_s)
+        shared = _open_postgres(url, deliver, durability, retention, audit, lease_s)
+        return shared if lease_s is not None else MixedStore(shared, MemoryStore(shared.note), in_memory)
     path = sqlite_path(url)
     if path is None:
         return MemoryStore()
@@ -56,7 +61,7 @@ def _open_postgres(
     retention: Callable[[str], Retention],
     audit: Retention,
     lease_s: float | None,
-) -> SendingStore:
+) -> PostgresStore:
     try:
         from fastchat.store.postgres.sharing import LEASE_S
         from fastchat.store.postgres.store import PostgresStore

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from fastchat.messages import Code, WireError
-from fastchat.store import Account, AuditEntry, Retention
+from fastchat.store import Account, AuditEntry, Retention, open_store
 from fastchat.store.interface import AUDIT_KEPT, Notice
 from fastchat.store.postgres import audit
 from fastchat.store.postgres.connection import Connection, Server
 from fastchat.store.postgres.store import PostgresStore
 from fastchat.store.postgres.thread import LoopThread
 from tests.outboxes import Box
-from tests.pump import OpenRoom, Pump, marks, message
+from tests.pump import OpenRoom, Pump, marks, message, moderate
 from tests.services import postgres
 from tests.services.proxy import Proxy
 from tests.stores import NOW_MS
@@ -176,6 +176,8 @@ def test_what_nobody_waits_for_is_stored_after_an_outage(pump: Pump) -> None:
         store.mark({("bob", "lobby"): 1})
         store.seen({"alice": 500})
         store._keep_notices = 10
+        store.note(ENTRY)
+        store.note(replace(ENTRY, at_ms=2))
         for number in range(25):
             store.notify([Notice(0, 1, b"%d" % number)])
         refused(pump.answer(partial(store.account, "alice")))
@@ -191,6 +193,8 @@ def test_what_nobody_waits_for_is_stored_after_an_outage(pump: Pump) -> None:
             while len(bodies := there.bodies()) < 10:
                 pump.drain()
             assert marks(other, pump, "alice", ["lobby"]) == {"lobby": 1}
+            entries = [entry for _, entry in pump.answer(partial(other.audit, 0, 10))]
+            assert entries == [replace(ENTRY, at_ms=2), ENTRY]
             assert bodies == [b"%d" % number for number in range(15, 25)]
             assert there.backlog().dropped == 15
             assert pump.answer(partial(other.account, "other")) is None
@@ -223,6 +227,25 @@ def test_marks_are_stored_when_the_store_is_closed(url: str, pump: Pump) -> None
             store.mark({("alice", "lobby"): seq})
     with closing(start(url, pump)) as store:
         assert marks(store, pump, "alice", ["lobby"]) == {"lobby": 49}
+
+
+def test_without_other_nodes_rooms_with_a_guest_are_in_memory(
+    url: str, nodes: list[PostgresStore], sql: Sql, pump: Pump
+) -> None:
+    for node in nodes:
+        node.close()
+    names = ["@alice,~guest-1", "tmp-1", "lobby"]
+    options: dict[str, Any] = {"deliver": pump.deliver, "in_memory": lambda room: room.startswith("tmp-")}
+    with closing(open_store(url, **options)) as store:
+        rooms = [OpenRoom(store, pump, name) for name in names]
+        assert [room.log.durable for room in rooms] == [False, False, True]
+        for room in rooms:
+            room.append(moderate("topic", topic=room.name))
+        assert [direct.room for direct in pump.answer(partial(store.directs, "alice"))] == names[:1]
+        rooms[0].say("a secret")
+    assert sql("SELECT name FROM rooms") == [("lobby",)]
+    # Who did what in them is kept, as everywhere.
+    assert sql("SELECT room FROM audit ORDER BY room") == [(name,) for name in sorted(names)]
 
 
 # The audit log's bounds

@@ -17,6 +17,9 @@ from fastchat.store.postgres.probe import probe
 from fastchat.store.shared import SharedReads
 from fastchat.store.unsaved import Numbers, Unsaved
 
+NOTES_MAX = 10_000  # entries of the audit log that wait for the database
+NOTES_AT_ONCE = 200  # in one transaction
+
 Done = Callable[[WireError | None], None]
 
 
@@ -35,6 +38,8 @@ class PostgresDirectory:
         self.searcher = searcher
         self._unsaved_marks = Unsaved[tuple[str, str]](self._save_marks)
         self._unsaved_seen = Unsaved[str](self._save_seen)
+        self._notes: list[AuditEntry] = []  # that are not in the database yet
+        self._notes_submitted = False
         self._by_key = _Asked(changes, reader, accounts.reader_of("key"))
         self._by_subject = _Asked(changes, reader, accounts.reader_of("subject"))
         self._directs = _Asked(changes, reader, accounts.read_directs)
@@ -44,6 +49,7 @@ class PostgresDirectory:
         """Stores what could not be stored before."""
         self._unsaved_marks.save()
         self._unsaved_seen.save()
+        self._save_notes()
 
     def _save_marks(self, take: Numbers[tuple[str, str]], done: Done) -> None:
         self._save(lambda connection: save_marks(connection, take()), done)
@@ -152,6 +158,37 @@ class PostgresDirectory:
     def record(self, entry: AuditEntry, done: Done) -> None:
         """Answers after the commit."""
         self.changes.make(lambda connection, again: audit.add_entry(connection, entry, again=again), done)
+
+    def note(self, entry: AuditEntry) -> None:
+        """Adds what is true already, such as an event of a room in memory; tried again as ``seen`` is."""
+        self._notes.append(entry)
+        self._save_notes()
+
+    def _save_notes(self) -> None:
+        if not self._notes or self._notes_submitted:
+            return
+        self._notes_submitted = True
+        taken: list[AuditEntry] = []
+
+        async def run(connection: Connection, again: bool) -> None:
+            self._notes_submitted = False  # what comes in between is submitted again
+            if not taken:
+                taken.extend(self._notes[:NOTES_AT_ONCE])
+                del self._notes[: len(taken)]
+            async with connection.transaction():
+                for entry in taken:
+                    await audit.add_entry(connection, entry, again=again)
+
+        def on_saved(result: WireError | None) -> None:
+            if result is None:
+                self._save_notes()
+                return
+            self._notes_submitted = False
+            self._notes[:0] = taken
+            del self._notes[:-NOTES_MAX]
+            self.changes.later(self._save_notes)
+
+        self.changes.make(run, on_saved)
 
     def audit(
         self, before: int, limit: int, done: Callable[[Sequence[tuple[int, AuditEntry]] | WireError], None]

@@ -194,6 +194,8 @@ class PostgresStore(PostgresDirectory, PostgresOutbox, Sharing):
                 self._load_facts(log)
             else:
                 failure = self._guard(partial(log.receive, one.seq, one.body)) or failure
+        # It may be this node's to send.
+        failure = self._guard(self.on_waiting) or failure
         if failure is not None:
             raise failure
 
