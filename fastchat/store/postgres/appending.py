@@ -50,9 +50,11 @@ CREATE FUNCTION append(
 DECLARE
     done_number bigint;
     done_result bigint[];
-    ids bigint[];
+    names text[];           -- of the rooms that are there
+    ids bigint[];           -- by room
     heads bigint[];
-    refusals integer[];     -- by room
+    epochs text[];
+    refusals integer[];
     versions bigint[];
     seqs bigint[];          -- by event: the first number of its answer
     whys bigint[];          -- by event: the second one
@@ -78,16 +80,27 @@ BEGIN
         SELECT id, name, epoch, head, version FROM rooms WHERE name = ANY (r_name)
         ORDER BY name FOR NO KEY UPDATE
     )
-    SELECT array_agg(id ORDER BY nth), array_agg(locked.head ORDER BY nth),
-        array_agg(locked.version ORDER BY nth),
-        array_agg(CASE
-            WHEN id IS NULL OR locked.epoch <> asked.epoch THEN {GONE}
-            WHEN locked.version > asked.version THEN {STALE_RULES}
+    SELECT array_agg(name), array_agg(id), array_agg(head), array_agg(version), array_agg(epoch)
+        INTO names, ids, heads, versions, epochs FROM locked;
+    IF names IS DISTINCT FROM r_name THEN
+        -- Some are not there: the others get their places.
+        SELECT array_agg(ids[found]), array_agg(heads[found]), array_agg(versions[found]),
+            array_agg(epochs[found])
+            INTO ids, heads, versions, epochs
+            FROM (
+                SELECT array_position(names, name) AS found
+                FROM unnest(r_name) WITH ORDINALITY AS one (name, nth)
+                ORDER BY nth
+            ) AS places;
+    END IF;
+    SELECT array_agg(CASE
+            WHEN id IS NULL OR epoch <> known_epoch THEN {GONE}
+            WHEN version > known_version THEN {STALE_RULES}
             ELSE 0
         END ORDER BY nth)
-        INTO ids, heads, versions, refusals
-        FROM unnest(r_name, r_epoch, r_version) WITH ORDINALITY AS asked (name, epoch, version, nth)
-        LEFT JOIN locked USING (name);
+        INTO refusals
+        FROM unnest(ids, epochs, versions, r_epoch, r_version)
+            WITH ORDINALITY AS one (id, epoch, version, known_epoch, known_version, nth);
     before := versions;
     IF cardinality(d_room) > 0 THEN
         INSERT INTO directs (who, room_id)
@@ -120,26 +133,28 @@ BEGIN
         END IF;
     END LOOP;
 
-    WITH accepted AS (
-        SELECT nth, room, heads[room] + row_number() OVER (PARTITION BY room ORDER BY nth) AS seq,
-            kind, author, id, at_ms, tail, words
-        FROM unnest(e_room, e_kind, e_author, e_id, e_at_ms, e_tail, e_words)
-            WITH ORDINALITY AS given (room, kind, author, id, at_ms, tail, words, nth)
-        WHERE seqs[nth] = 0 AND whys[nth] = 0 AND kind IS NOT NULL
+    -- All in one pass: joins by number would take the square of their number.
+    WITH numbered AS MATERIALIZED (
+        SELECT nth, room, kind, author, id, at_ms, tail, words, accepted,
+            heads[room] + count(*) FILTER (WHERE accepted) OVER (PARTITION BY room ORDER BY nth) AS seq
+        FROM (
+            SELECT given.*, seqs[nth] = 0 AND whys[nth] = 0 AND kind IS NOT NULL AS accepted
+            FROM unnest(e_room, e_kind, e_author, e_id, e_at_ms, e_tail, e_words)
+                WITH ORDINALITY AS given (room, kind, author, id, at_ms, tail, words, nth)
+        ) AS given
     ), added AS (
         INSERT INTO events (room_id, seq, kind, author, id, at_ms, body, words)
             SELECT ids[room], seq, kind, author, id, at_ms,
                 '{{"type":"' || kind || '","room":' || r_json[room] || ',"seq":' || seq || tail,
                 words::tsvector
-            FROM accepted ORDER BY nth
+            FROM numbered WHERE accepted
             RETURNING room_id, octet_length(body) AS size
     ), grown AS (
         UPDATE rooms SET head = head + count, size_bytes = size_bytes + size
             FROM (SELECT room_id, count(*), sum(size) AS size FROM added GROUP BY room_id) AS sums
             WHERE rooms.id = room_id
     )
-    SELECT array_agg(coalesce(accepted.seq, seqs[given.nth]) ORDER BY given.nth) INTO seqs
-        FROM generate_subscripts(e_room, 1) AS given (nth) LEFT JOIN accepted ON accepted.nth = given.nth;
+    SELECT array_agg(CASE WHEN accepted THEN seq ELSE seqs[nth] END ORDER BY nth) INTO seqs FROM numbered;
 
     -- What the stored ones bring about.
     IF cardinality(c_event) > 0 THEN
