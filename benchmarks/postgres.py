@@ -2,7 +2,7 @@
 
     python -m benchmarks.postgres [--url postgresql://…] [--seconds 4] [--rooms 8] [--senders 64]
 
-So many senders send their next message when the last one is answered: so commits have batches of about as many.
+So many senders send their next message when the last one is answered: commits have about as many in a batch.
 Without ``--url`` a server is started for it, with its usual settings: each commit waits for the disk.
 """
 
@@ -168,7 +168,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             asyncio.run(_forget_rooms(url))
     print(f"appends a second, {options.senders} senders in {options.rooms} rooms, median of {ROUNDS} rounds:")
     for name, found in rates.items():
-        print(f"  {name:<24} {sorted(found)[len(found) // 2]:>10,.0f}   ({min(found):,.0f} – {max(found):,.0f})")
+        print(
+            f"  {name:<24} {sorted(found)[len(found) // 2]:>10,.0f}   ({min(found):,.0f} – {max(found):,.0f})"
+        )
 
 
 async def _forget_rooms(url: str) -> None:

@@ -206,6 +206,31 @@ def test_facts_come_by_the_bus_or_by_comparing(nodes: Nodes) -> None:
     assert other.told_facts[-1] == {"topic": "apples", "blocked bob": True}
 
 
+def test_many_rooms_in_one_commit(nodes: Nodes) -> None:
+    store, other = nodes.start(), nodes.start()
+    rooms = [nodes.room(store, f"room-{number}") for number in range(300)]
+    answers: list[Stored | WireError] = []
+    for number in range(1200):
+        rooms[number % 300].begin(message(f"m{number}"), answers.append)
+    nodes.wait_until(lambda: len(answers) == 1200)
+    for room in rooms[::30]:
+        assert [event["seq"] for event in room.replay_all()] == [1, 2, 3, 4]
+    # Of a room that is gone the others do not hear.
+    guests = nodes.room(store, "@alice,~guest")
+    guests.say("hi")
+    other.forget("@alice,~guest")
+    nodes.pump.answer(other.backlog)
+    answers.clear()
+    guests.begin(message("too late"), answers.append)
+    rooms[0].begin(message("not at all"), answers.append)
+    nodes.wait_until(lambda: len(answers) == 2)
+    refused, stored = sorted(answers, key=lambda answer: isinstance(answer, Stored))
+    assert isinstance(refused, WireError)
+    assert refused.message == "room @alice,~guest is not there any more; join it again"
+    assert isinstance(stored, Stored)
+    assert stored.seq == 5
+
+
 # One process alone
 
 
