@@ -168,9 +168,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             asyncio.run(_forget_rooms(url))
     print(f"appends a second, {options.senders} senders in {options.rooms} rooms, median of {ROUNDS} rounds:")
     for name, found in rates.items():
-        print(
-            f"  {name:<24} {sorted(found)[len(found) // 2]:>10,.0f}   ({min(found):,.0f} – {max(found):,.0f})"
-        )
+        low, middle, high = min(found), sorted(found)[len(found) // 2], max(found)
+        print(f"  {name:<24} {middle:>10,.0f}   ({low:,.0f} to {high:,.0f})")
 
 
 async def _forget_rooms(url: str) -> None:

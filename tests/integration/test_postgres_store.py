@@ -20,7 +20,7 @@ from tests.services.postgres import Postgres
 from tests.services.proxy import Proxy
 from tests.stores import NOW_MS
 
-TIMEOUT_S = 1.0
+TIMEOUT_S = 3.0
 """Of a command in these tests, where a server is made to answer nothing."""
 
 
@@ -42,13 +42,8 @@ class Nodes:
         self.lost: Callable[[Committed], bool] = lambda committed: False
 
     def start(self, **options: Any) -> PostgresStore:
-        store = PostgresStore(
-            options.pop("url", self.url),
-            deliver=self.pump.deliver,
-            wall_ms=lambda: NOW_MS,
-            durability="normal",
-            **({"alone": False} | options),
-        )
+        usual: dict[str, Any] = {"alone": False, "durability": "normal", "url": self.url}
+        store = PostgresStore(deliver=self.pump.deliver, wall_ms=lambda: NOW_MS, **(usual | options))
         store.observe(partial(self._publish, store))
         self.stores.append(store)
         return store
@@ -256,6 +251,22 @@ def test_many_start_at_once(database: str) -> None:
         assert len({store.node for store in stores}) == 6
 
 
+def test_what_comes_after_the_end_is_refused(nodes: Nodes) -> None:
+    room = nodes.room(nodes.start())
+    room.say("hi")
+    answers: list[Any] = []
+    for number in range(100):
+        room.begin(message(f"m{number}"), answers.append)
+    nodes.stores[0].close()
+    room.begin(message("too late"), answers.append)
+    room.log.read(0, 10, 10, False, answers.append)
+    nodes.stores[0].rooms("", 10, answers.append)
+    nodes.wait_until(lambda: len(answers) == 103)
+    *sent, refused, page, rooms = answers
+    assert [answer.seq for answer in sent] == [*range(2, 102)]
+    assert {error.code for error in (refused, page, rooms)} == {Code.UNAVAILABLE}
+
+
 # What is refused
 
 
@@ -361,7 +372,7 @@ def test_a_connection_that_breaks_in_the_middle_of_commits(nodes: Nodes, databas
 
 def test_a_server_that_is_killed_and_started_again(server: Postgres) -> None:
     nodes = Nodes(server.create_database())
-    store = nodes.start()
+    store = nodes.start(durability="full")
     room = nodes.room(store)
     answers: dict[str, list[Stored | WireError]] = {}
     try:

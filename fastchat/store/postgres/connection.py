@@ -114,10 +114,10 @@ class Reader:
 
     def submit(self, query: Query, done: Callable[[Any], None]) -> None:
         """Asks; ``done`` gets what it returns, or a WireError. From any thread."""
-        if self._closed:
-            self.deliver(done, unavailable("it is closed"))
-        else:
+        try:
             self._thread.call(self._add, query, done)
+        except RuntimeError:  # there is no thread any more
+            self.deliver(done, unavailable("it is closed"))
 
     async def close(self) -> None:
         """Answers what was asked, and disconnects. In the thread."""
@@ -141,8 +141,11 @@ class Reader:
         self._tasks = [loop.create_task(self._run()) for _ in range(self._count)]
 
     def _add(self, query: Query, done: Callable[[Any], None]) -> None:
-        self._waiting.append((query, done))
-        self._wake()
+        if self._closed:
+            self.deliver(done, unavailable("it is closed"))
+        else:
+            self._waiting.append((query, done))
+            self._wake()
 
     def _wake(self) -> None:
         while self._idle:

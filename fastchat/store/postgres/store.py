@@ -36,6 +36,8 @@ from fastchat.store.postgres.thread import LoopThread
 from fastchat.store.postgres.upkeep import Upkeep
 from fastchat.store.postgres.writer import Writer
 
+COMPARED_AT_ONCE = 500  # rooms
+
 
 class PostgresStore(PostgresDirectory, PostgresOutbox, Sharing):
     """Durable rooms and accounts, for several nodes.
@@ -201,8 +203,11 @@ class PostgresStore(PostgresDirectory, PostgresOutbox, Sharing):
 
     def compare(self) -> None:
         """Looks whether open rooms have more than was told; fetches what is missing."""
-        if names := list(self._attached):
-            self.reader.submit(partial(reading.read_heads, names=names), self._on_heads)
+        names = list(self._attached)
+        # In pieces, so that the loop does something else in between.
+        for start in range(0, len(names), COMPARED_AT_ONCE):
+            some = names[start : start + COMPARED_AT_ONCE]
+            self.searcher.submit(partial(reading.read_heads, names=some), self._on_heads)
 
     def _on_heads(self, heads: dict[str, tuple[str, int, int, int]] | WireError) -> None:
         if isinstance(heads, WireError):

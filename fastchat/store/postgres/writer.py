@@ -97,7 +97,10 @@ class Writer:
         # What is added before the thread looks is seen by it; so is what wakes it up afterwards.
         if not self._woken:
             self._woken = True
-            self._thread.call(self._wake)
+            try:
+                self._thread.call(self._wake)
+            except RuntimeError:  # there is no thread any more
+                self._refuse("it is closed")
 
     # In the thread
 
