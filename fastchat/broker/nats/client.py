@@ -51,6 +51,14 @@ class Client(LibraryClient):
                 ) from None
             raise self._reason or error from None
 
+    async def _process_pong(self) -> None:
+        # Where nobody waits for an answer any more, the library takes it for a fault of the connection.
+        if self._pongs and self._pongs[0].done():
+            self._pongs.pop(0)
+            self._pings_outstanding = 0
+        else:
+            await super()._process_pong()
+
     async def post(
         self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
