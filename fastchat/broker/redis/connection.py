@@ -30,17 +30,8 @@ class Connection:
     One task at a time runs commands; beside it, one may read what the server sends by itself.
     """
 
-    def __init__(self, url: str, name: str) -> None:
-        # The pool is a factory here, which knows what every part of the address means.
-        pool: ConnectionPool = ConnectionPool.from_url(
-            url,
-            protocol=2,
-            client_name=name,
-            socket_connect_timeout=ANSWER_TIMEOUT_S,
-            socket_timeout=None,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
         self._lock = asyncio.Lock()
 
     async def open(self, where: str) -> None:
@@ -107,6 +98,20 @@ class Connection:
         await self._connection.disconnect(nowait=True)
 
 
+def _make(url: str, name: str) -> AbstractConnection:
+    # The pool is a factory here, which knows what every part of the address means.
+    pool: ConnectionPool = ConnectionPool.from_url(
+        url,
+        protocol=2,
+        client_name=name,
+        socket_connect_timeout=ANSWER_TIMEOUT_S,
+        socket_timeout=None,
+        retry=Retry(NoBackoff(), 0),
+    )
+    made: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+    return made
+
+
 class RedisLink(Link):
     """A link whose connections are `Connection`s: those that it has opened, which go together."""
 
@@ -115,7 +120,8 @@ class RedisLink(Link):
         self._connections: list[Connection] = []
 
     async def _open(self) -> Connection:
-        connection = Connection(self._url, f"fastchat-{self._role}")
+        # In a thread, since the library looks up its own version on the disk.
+        connection = Connection(await asyncio.to_thread(_make, self._url, f"fastchat-{self._role}"))
         self._connections.append(connection)
         try:
             await connection.open(self.where)

@@ -1,0 +1,218 @@
+"""What every bus promises, on real brokers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from fastchat.broker.bus import MAX_PAYLOAD_BYTES, MAX_WAITING_BYTES, BusLink
+from fastchat.broker.interface import BrokerError
+from tests.brokers import KINDS, Kind, Node, new_name, until
+from tests.services.proxy import Proxy
+from tests.services.service import running
+
+
+@pytest.fixture(params=sorted(KINDS))
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return KINDS[request.param]
+
+
+@asynccontextmanager
+async def nodes(kind: Kind, count: int, url: str = "") -> AsyncIterator[list[Node]]:
+    name = new_name()
+    made = [Node(kind.bus(url or kind.url, name)) for _ in range(count)]
+    async with AsyncExitStack() as stack:
+        for node in made:
+            stack.push_async_callback(node.bus.close)
+            await node.bus.start()
+        for node in made:
+            await until(lambda node=node: node.bus.problem is None, "connected")  # type: ignore[misc]
+        yield made
+
+
+async def test_all_who_listen_hear_it_and_nobody_else(kind: Kind) -> None:
+    async with nodes(kind, 4) as (sender, one, other, outsider):
+        one.bus.subscribe("a.one")
+        other.bus.subscribe("a.one")
+        outsider.bus.subscribe("a.other")
+        for node in (one, other, outsider):
+            await node.settle()
+        sender.bus.publish("a.one", b"hello")
+        sender.bus.publish("a.other", b"end")
+        await until(lambda: one.heard and other.heard and outsider.heard, "heard")
+        assert one.heard == other.heard == [("a.one", b"hello")]
+        assert outsider.heard == [("a.other", b"end")]
+
+
+async def test_a_senders_payloads_come_in_order_whatever_their_subject(kind: Kind) -> None:
+    async with nodes(kind, 2) as (sender, receiver):
+        for subject in ("s.1", "s.2", "s.3"):
+            receiver.bus.subscribe(subject)
+        await receiver.settle()
+        sent = [(f"s.{number % 3 + 1}", b"%d" % number) for number in range(3000)]
+        for place, (subject, payload) in enumerate(sent):
+            sender.bus.publish(subject, payload)
+            if place % 50 == 0:
+                await asyncio.sleep(0)
+        await until(lambda: len(receiver.heard) >= len(sent), "all heard")
+        assert receiver.heard == sent
+
+
+async def test_two_chats_at_one_broker_do_not_hear_each_other(kind: Kind) -> None:
+    async with nodes(kind, 2) as (sender, receiver), nodes(kind, 1) as (stranger,):
+        for node in (receiver, stranger):
+            node.bus.subscribe("a")
+            await node.settle()
+        sender.bus.publish("a", b"ours")
+        await until(lambda: receiver.heard, "heard")
+        await stranger.settle()
+        assert stranger.heard == []
+
+
+async def test_any_bytes_pass_up_to_the_limit(kind: Kind) -> None:
+    payloads = [b"", bytes(range(256)), b"\r\n", b"x" * MAX_PAYLOAD_BYTES, b"end"]
+    async with nodes(kind, 2) as (sender, receiver):
+        receiver.bus.subscribe("a")
+        await receiver.settle()
+        for payload in payloads:
+            sender.bus.publish("a", payload)
+        await until(lambda: len(receiver.heard) >= len(payloads), "all heard")
+        assert [payload for _, payload in receiver.heard] == payloads
+
+
+async def test_what_is_larger_is_left_out_and_counted(kind: Kind) -> None:
+    async with nodes(kind, 2) as (sender, receiver):
+        receiver.bus.subscribe("a")
+        await receiver.settle()
+        sender.bus.publish("a", b"x" * (MAX_PAYLOAD_BYTES + 1))
+        sender.bus.publish("a", b"next")
+        await until(lambda: receiver.heard, "heard")
+        assert receiver.heard == [("a", b"next")]
+        assert isinstance(sender.bus, BusLink)
+        assert sender.bus.forgotten == 1
+
+
+async def test_who_has_unsubscribed_hears_no_more(kind: Kind) -> None:
+    async with nodes(kind, 2) as (sender, receiver):
+        receiver.bus.subscribe("a")
+        receiver.bus.subscribe("b")
+        await receiver.settle()
+        receiver.bus.unsubscribe("a")
+        await receiver.settle()
+        sender.bus.publish("a", b"no")
+        sender.bus.publish("b", b"yes")
+        await until(lambda: receiver.heard, "heard")
+        receiver.bus.subscribe("a")
+        await receiver.settle()
+        sender.bus.publish("a", b"again")
+        await until(lambda: len(receiver.heard) == 2, "heard again")
+        assert receiver.heard == [("b", b"yes"), ("a", b"again")]
+
+
+async def test_all_slots_of_a_chat_may_be_listened_to(kind: Kind) -> None:
+    subjects = [f"slot.{number}" for number in range(256)]
+    async with nodes(kind, 2) as (sender, receiver):
+        for subject in subjects:
+            receiver.bus.subscribe(subject)
+        await receiver.settle()
+        for subject in subjects:
+            sender.bus.publish(subject, subject.encode())
+        await until(lambda: len(receiver.heard) >= len(subjects), "all heard")
+        assert receiver.heard == [(subject, subject.encode()) for subject in subjects]
+
+
+async def test_a_listener_that_fails_hears_what_comes_next(kind: Kind) -> None:
+    heard: list[bytes] = []
+
+    def fail(subject: str, payload: bytes) -> None:
+        heard.append(payload)
+        raise RuntimeError("a fault above")
+
+    async with nodes(kind, 2) as (sender, receiver):
+        receiver.bus.listen(fail, lambda: None)
+        receiver.bus.subscribe("a")
+        await receiver.settle()
+        sender.bus.publish("a", b"1")
+        sender.bus.publish("a", b"2")
+        await until(lambda: len(heard) == 2, "heard both")
+        assert receiver.bus.problem is None
+
+
+async def test_a_probe_needs_a_connection(kind: Kind) -> None:
+    async with nodes(kind, 1) as (node,):
+        await node.bus.probe()
+        await node.bus.close()
+        with pytest.raises(BrokerError):
+            await node.bus.probe()
+
+
+async def hears_again(sender: Node, receiver: Node) -> None:
+    await until(lambda: sender.bus.problem is receiver.bus.problem is None, "connected again")
+    await receiver.settle()
+    receiver.heard.clear()
+    sender.bus.publish("a", b"again")
+    await until(lambda: receiver.heard, "heard again")
+    assert receiver.heard == [("a", b"again")]
+
+
+async def test_both_come_back_when_the_way_is_cut_or_held(kind: Kind) -> None:
+    with Proxy(kind.shared.server().port) as proxy:
+        async with nodes(kind, 2, proxy.url(kind.url)) as (sender, receiver):
+            receiver.bus.subscribe("a")
+            await receiver.settle()
+            for trouble, connections in ((proxy.cut, 2), (proxy.hold, 3)):
+                trouble()
+                await until(lambda: sender.bus.problem and receiver.bus.problem, "noticed", 8.0)
+                sender.bus.publish("a", b"lost")
+                proxy.restore()
+                await hears_again(sender, receiver)
+                assert receiver.connections == connections
+
+
+async def test_a_broker_that_takes_nothing_costs_bounded_memory(kind: Kind) -> None:
+    with Proxy(kind.shared.server().port) as proxy:
+        async with nodes(kind, 2, proxy.url(kind.url)) as (sender, receiver):
+            assert isinstance(sender.bus, BusLink)
+            receiver.bus.subscribe("a")
+            await receiver.settle()
+            proxy.hold()
+            for _ in range(100):
+                sender.bus.publish("a", b"x" * MAX_PAYLOAD_BYTES)
+                await asyncio.sleep(0)
+                assert sender.bus._waiting_bytes <= MAX_WAITING_BYTES + MAX_PAYLOAD_BYTES
+            assert sender.bus.forgotten > 50
+            await until(lambda: sender.bus.problem and receiver.bus.problem, "noticed", 8.0)
+            proxy.restore()
+            await hears_again(sender, receiver)
+
+
+async def test_both_come_back_when_the_broker_does(kind: Kind) -> None:
+    with running(kind.service()) as server:
+        async with nodes(kind, 2, server.url) as (sender, receiver):
+            receiver.bus.subscribe("a")
+            await receiver.settle()
+            await asyncio.to_thread(server.pause)
+            await until(lambda: sender.bus.problem and receiver.bus.problem, "pause noticed", 8.0)
+            await asyncio.to_thread(server.resume)
+            await hears_again(sender, receiver)
+            await asyncio.to_thread(server.kill)
+            await until(lambda: sender.bus.problem and receiver.bus.problem, "death noticed", 8.0)
+            await asyncio.to_thread(server.start)
+            await hears_again(sender, receiver)
+            assert receiver.connections == 3
+
+
+async def test_it_starts_without_a_broker_and_connects_when_there_is_one(kind: Kind) -> None:
+    service = kind.service()
+    node = Node(kind.bus(service.url, new_name()))
+    try:
+        await node.bus.start()
+        assert f"127.0.0.1:{service.port}" in (node.bus.problem or "")
+        node.bus.publish("a", b"nobody")
+        await asyncio.to_thread(service.start)
+        await until(lambda: node.bus.problem is None, "connected")
+        assert node.connections == 1
+    finally:
+        await node.bus.close()
+        await asyncio.to_thread(service.close)
