@@ -1,7 +1,7 @@
 """The brokers that the contract tests run on: real ones, with what is ours and what is another service's."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +11,17 @@ from fastchat.broker.interface import Bus, Delivery, EventSink, InboxSource
 from fastchat.broker.nats.bus import NatsBus
 from fastchat.broker.nats.events import NatsEvents
 from fastchat.broker.nats.inbox import NatsInbox
+from fastchat.broker.rabbitmq.bus import RabbitBus
+from fastchat.broker.rabbitmq.events import RabbitEvents
+from fastchat.broker.rabbitmq.inbox import RabbitInbox
 from fastchat.broker.redis.bus import RedisBus
 from fastchat.broker.redis.events import RedisEvents
 from fastchat.broker.redis.inbox import RedisInbox
 from tests.outsiders import Outsider
 from tests.outsiders.nats import NatsOutsider
+from tests.outsiders.rabbitmq import RabbitOutsider
 from tests.outsiders.redis import RedisOutsider
-from tests.services import nats, redis
+from tests.services import nats, rabbitmq, redis
 from tests.services.service import Service, Shared
 
 TIMEOUT_S = 30.0
@@ -58,6 +62,10 @@ KINDS = {
         nats.SHARED, nats.Nats, NatsBus, NatsEvents,
         lambda url, name: NatsInbox(url, name, ACK_WAIT_S), NatsOutsider.connect,
     ),
+    "rabbitmq": Kind(
+        rabbitmq.SHARED, rabbitmq.RabbitMQ, RabbitBus,
+        lambda url, name: RabbitEvents(url, name, f"{name}.all"), RabbitInbox, RabbitOutsider.connect,
+    ),
     "redis": Kind(
         redis.SHARED, redis.Redis, RedisBus, RedisEvents,
         lambda url, name: RedisInbox(url, name, ACK_WAIT_S), RedisOutsider.connect,
@@ -74,7 +82,7 @@ async def until(done: Callable[[], object], what: str, timeout_s: float = TIMEOU
     """Returns as soon as it is so."""
     try:
         async with asyncio.timeout(timeout_s):
-            while not done():
+            while not done():  # noqa: ASYNC110 - it may be about anything
                 await asyncio.sleep(LOOK_EVERY_S)
     except TimeoutError:
         raise AssertionError(f"not within {timeout_s:g} s: {what}") from None
@@ -87,6 +95,7 @@ class Node:
         self.bus = bus
         self.heard: list[tuple[str, bytes]] = []
         self.connections = 0
+        self.subjects: set[str] = set()
         bus.listen(self._on_message, self._on_connected)
 
     def _on_message(self, subject: str, payload: bytes) -> None:
@@ -95,11 +104,35 @@ class Node:
     def _on_connected(self) -> None:
         self.connections += 1
 
-    async def settle(self) -> None:
-        """Has the broker know all that was subscribed to, and heard everything that was sent before."""
-        await asyncio.sleep(0)
-        async with asyncio.timeout(TIMEOUT_S):
-            await self.bus.probe()
+    def subscribe(self, *subjects: str) -> None:
+        self.subjects.update(subjects)
+        for subject in subjects:
+            self.bus.subscribe(subject)
+
+
+async def hears(sender: Node, *receivers: Node) -> None:
+    """Returns when the receivers hear the sender on all their subjects; what they have heard is forgotten."""
+    token = uuid4().bytes
+    async with asyncio.timeout(TIMEOUT_S):
+        while missing := _missing(token, receivers):
+            for subject in missing:
+                sender.bus.publish(subject, token)
+            await asyncio.sleep(0.02)
+    end = uuid4().bytes
+    for subject in _missing(end, receivers):
+        sender.bus.publish(subject, end)
+    await until(lambda: not _missing(end, receivers), "heard the end")
+    for receiver in receivers:
+        receiver.heard.clear()
+
+
+def _missing(payload: bytes, receivers: Sequence[Node]) -> set[str]:
+    """The subjects on which somebody has not heard it."""
+    return {
+        subject
+        for receiver in receivers
+        for subject in receiver.subjects - {heard for heard, body in receiver.heard if body == payload}
+    }
 
 
 class Worker:

@@ -37,7 +37,7 @@ class NatsOutsider:
     async def _read(self, stream: str, name: str) -> list[Kept]:
         state = (await self._context.stream_info(stream)).state
         kept = []
-        for number in range(state.first_seq, state.last_seq + 1):
+        for number in range(max(1, state.first_seq), state.last_seq + 1):
             try:
                 message = await self._context.get_msg(stream, number)
             except NotFoundError:

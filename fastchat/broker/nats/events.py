@@ -51,6 +51,10 @@ class NatsEvents(NatsLink):
         self._answers = client.new_inbox()
         await client.receive(f"{self._answers}.*", self._on_answer)
 
+    def _on_connection(self) -> None:
+        super()._on_connection()
+        self._refusal = None
+
     async def _serve(self) -> None:
         assert self._client is not None
         await self._client.watch()
@@ -100,13 +104,13 @@ class NatsEvents(NatsLink):
             if refusal != self._refusal:
                 _logger.warning("events refused", server=self.where, reason=batch.reason)
         self._refusal = refusal
-        if batch.without_stream:
-            client.lost.set()  # it is made again with a new connection
+        if batch.is_broken:
+            client.lost.set()  # a new connection makes the stream again, or finds another server
 
     def _on_answer(self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str]) -> None:
         number = int(subject.rpartition(".")[2])
         if headers.get("Status") == "503":
-            self._batch.refuse(number, "no stream keeps them", without_stream=True)
+            self._batch.refuse(number, "no stream keeps them", is_broken=True)
             return
         answer = orjson.loads(payload)
         if "error" in answer:
@@ -121,7 +125,7 @@ class _Batch:
     def __init__(self, first: int, count: int) -> None:
         self.first = first
         self.reason: str | None = None
-        self.without_stream = False
+        self.is_broken = False
         self._is_confirmed = bytearray(count)
         self._missing = count
         self._ended = asyncio.Event()
@@ -133,9 +137,9 @@ class _Batch:
             self._is_confirmed[place] = 1
             self._count_down(1)
 
-    def refuse(self, number: int, reason: str, *, without_stream: bool = False) -> None:
+    def refuse(self, number: int, reason: str, *, is_broken: bool = False) -> None:
         if 0 <= number - self.first < len(self._is_confirmed):
-            self.without_stream = self.without_stream or without_stream
+            self.is_broken = self.is_broken or is_broken
             self._because(reason)
             self._count_down(1)
 
@@ -159,6 +163,7 @@ class _Batch:
                     await self._ended.wait()
             except TimeoutError:
                 if self._missing == missing:
+                    self.is_broken = True
                     self.end("it does not confirm them")
 
     def confirmed(self) -> int:

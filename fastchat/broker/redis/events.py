@@ -46,6 +46,10 @@ class RedisEvents(RedisLink):
         self._connection = await self._open()
         await self._connection.run_one("PING")
 
+    def _on_connection(self) -> None:
+        super()._on_connection()
+        self._refusal = None
+
     async def _serve(self) -> None:
         assert self._connection is not None
         while True:
