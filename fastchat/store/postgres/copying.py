@@ -8,6 +8,8 @@ starts on the database.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,8 @@ from fastchat.store.words import encode_words
 
 CHUNK_ROWS = 2000
 CHUNK_BYTES = 4 << 20
-TIMEOUT_S = 600.0  # for one statement
+TIMEOUT_S = 86_400.0  # for one statement: an index over a long history takes hours
+LOCK_WAIT_S = 5.0  # for what a copy that was killed has left in the server
 
 _ADD_ROOMS = """
     INSERT INTO rooms (id, name, epoch, head, first) OVERRIDING SYSTEM VALUE
@@ -107,11 +110,20 @@ class Target:
 
     async def _connect(self) -> Connection:
         connection = await Server(self._url, "copy", command_timeout_s=TIMEOUT_S).connect("copy")
-        if not await connection.fetchval(f"SELECT pg_try_advisory_lock({LOCK})"):
+        try:
+            await self._lock(connection)
+            await migrate(connection, self._url, copying=True)
+        except BaseException:
             await disconnect(connection)
-            raise StoreError("a server uses the database, or another copy is under way; stop that one")
-        await migrate(connection, self._url, copying=True)
+            raise
         return connection
+
+    async def _lock(self, connection: Connection) -> None:
+        until = time.monotonic() + LOCK_WAIT_S
+        while not await connection.fetchval(f"SELECT pg_try_advisory_lock({LOCK})"):
+            if time.monotonic() > until:
+                raise StoreError("a server uses the database, or another copy is under way; stop that one")
+            await asyncio.sleep(LOCK_WAIT_S / 20)
 
     def _call(self, coroutine: Any) -> Any:
         try:

@@ -252,12 +252,19 @@ def test_a_copy_of_another_file_is_refused(path: Path, url: str, tmp_path: Path)
         copy_history(other, url, silent)
 
 
-def test_what_a_server_uses_is_refused(path: Path, url: str) -> None:
+def test_what_a_server_uses_is_refused(path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "LOCK_WAIT_S", 0.0)
     with closing(open_file(path)), pytest.raises(StoreError, match="in use by another fastchat"):
         copy_history(path, url, silent)
     with closing(open_copy(url)), pytest.raises(StoreError, match="a server uses the database"):
         copy_history(path, url, silent)
     copy_history(path, url, silent)
+
+
+def test_another_programs_schema_is_refused(path: Path, url: str) -> None:
+    postgres.SHARED.server().execute("CREATE SCHEMA fastchat CREATE TABLE x ()", url.rpartition("/")[2])
+    with pytest.raises(StoreError, match="is another program's"):
+        copy_history(path, url, silent)
 
 
 def test_a_file_that_is_not_there_is_not_made(tmp_path: Path, url: str) -> None:
