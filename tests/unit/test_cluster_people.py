@@ -388,6 +388,9 @@ def test_guests_who_could_not_hear_each_other_keep_their_sessions(nodes: Nodes, 
     assert two.members() == {"alice": 1}
     assert two.hub.population.sessions("alice") == (other.session,)
     assert one.hub.population.find("alice") is not None
+    other.leave_the_server()
+    nodes.bus.deliver_all()
+    assert [node.hub.population.sessions("alice") for node in nodes.alive] == [(), ()]
 
 
 def test_who_changes_the_password_signs_out_everywhere(nodes: Nodes, one: Node, two: Node) -> None:
