@@ -370,6 +370,32 @@ def test_a_connection_that_breaks_in_the_middle_of_commits(nodes: Nodes, databas
         nodes.close()
 
 
+def test_what_is_committed_while_the_answer_is_lost_is_answered_once(nodes: Nodes, database: str) -> None:
+    server, name = postgres.SHARED.server(), database.rpartition("/")[2]
+    count = "SELECT count(*) FROM fastchat.events"
+    with Proxy(server.port) as proxy:
+        store = nodes.start(url=proxy.url(database), durability="full")
+        room = nodes.room(store)
+        room.say("first")
+        # The question arrives, and the answer would take as long again.
+        proxy.delay(1500)
+        answers: list[Stored | WireError] = []
+        for text in "one", "two", "three":  # without ids: nothing else tells that they were stored
+            room.begin(message(text), answers.append)
+        while server.execute(count, name).strip() == "1":
+            nodes.pump.drain()
+        proxy.cut()
+        wait_for_problem(nodes, store)
+        assert answers == []
+        proxy.restore()
+        nodes.wait_until(lambda: len(answers) == 3)
+        assert [answer.seq for answer in answers if isinstance(answer, Stored)] == [2, 3, 4]
+        assert all(isinstance(answer, Stored) and answer.body for answer in answers)
+        assert server.execute(count, name).strip() == "4"
+        assert [event["text"] for event in room.replay_all()] == ["first", "one", "two", "three"]
+        nodes.close()
+
+
 def test_a_server_that_is_killed_and_started_again(server: Postgres) -> None:
     nodes = Nodes(server.create_database())
     store = nodes.start(durability="full")

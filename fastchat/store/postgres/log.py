@@ -21,6 +21,7 @@ BUS_WAIT_S = 0.02
 """For what is missing: it may be under way on the bus, or be an own commit that is about to be answered."""
 
 READ_RETRY_S = 1.0
+TRIMMED_RETRY_S = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -158,8 +159,13 @@ class PostgresLog:
             return
         first, bodies = found
         if first != after + 1 or not bodies:
-            logger.error("events of room %s behind %d are not kept any more", self.room, after)
-            self._store.later(READ_RETRY_S, self._fill)
+            logger.error(
+                "room %s has been trimmed beyond what this node has told, which is event %d: its people "
+                "here get nothing more until the server is restarted; keep more of it",
+                self.room,
+                after,
+            )
+            self._store.later(TRIMMED_RETRY_S, self._fill)
             return
         try:
             for seq, body in enumerate(bodies, first):
