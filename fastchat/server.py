@@ -163,8 +163,7 @@ class Server:
             if self.cluster is not None:
                 await self.cluster.start()
         except BrokerError as error:
-            await asyncio.to_thread(self._store.close)
-            raise StartError(f"{error}; choose another with --broker URL") from None
+            await self._give_up(error)
 
     async def _start_sender(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
@@ -174,10 +173,13 @@ class Server:
                     self.cluster.on_slots = self.sender.take_slots
                 await self.sender.start()
         except BrokerError as error:
-            await self._close_connections()
-            self._passwords.close()
-            await self.close_store()
-            raise StartError(f"{error}; choose another with --broker URL") from None
+            await self._give_up(error)
+
+    async def _give_up(self, error: BrokerError) -> typing.NoReturn:
+        await self._close_connections()
+        self._passwords.close()
+        await self.close_store()
+        raise StartError(f"{error}; choose another with --broker URL") from None
 
     async def _close_connections(self) -> None:
         """To other services, then to other nodes: until the end what waits is this node's to send."""

@@ -41,8 +41,9 @@ class Nodes:
         self._stack = stack
         self.store = store
         self.broker = broker
-        name = f"test-{token_hex(6)}"
-        self._settings = (*USUAL, f"cluster.name={name}", f"broker.name={name}", *settings)
+        self.name = f"test-{token_hex(6)}"
+        """At the broker."""
+        self._settings = (*USUAL, f"cluster.name={self.name}", f"broker.name={self.name}", *settings)
 
     def start(self, *settings: str, store: str | None = None, broker: str | None = None) -> ServerProcess:
         """One more, which reaches the services at other addresses where these are given."""

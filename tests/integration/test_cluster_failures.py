@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.clients import Document, JsonLinesClient
+from tests.event_readers import NatsReader
 from tests.integration.cluster import BROKERS, Nodes, account, chat_of_nodes, guest
 from tests.integration.rooms import check_no_hole, fresh_name, hear, say
 from tests.server_process import ServerProcess
@@ -56,6 +57,29 @@ async def test_a_killed_nodes_people_leave_and_its_guests_names_are_free(
     await again.join(room)
     assert await say(alice, room, "it goes on") == last + 1
     await again.expect("message", seq=last + 1)
+
+
+async def test_what_a_killed_node_had_not_told_other_services_another_one_tells(
+    nodes: Nodes, stack: AsyncExitStack
+) -> None:
+    with Proxy(urlsplit(nodes.broker).port or 0) as proxy:
+        here, there = nodes.start(), nodes.start(broker=proxy.url(nodes.broker))
+        rooms = [fresh_name("room") for _ in range(8)]  # some of them are each node's to tell of
+        alice = await stack.enter_async_context(await guest(there, fresh_name("alice"), *rooms))
+        bob = await stack.enter_async_context(await guest(here, fresh_name("bob"), *rooms))
+        proxy.cut()
+        await ready(there, False)
+        for room in rooms:
+            for i in range(5):
+                await say(alice, room, f"alice {i}")
+        await asyncio.to_thread(there.kill)
+        for room in rooms:
+            await say(bob, room, "bob")
+    reader = NatsReader(nodes.broker, nodes.name)
+    texts = [*(f"alice {i}" for i in range(5)), "bob"]
+    async with asyncio.timeout(TIMEOUT_S):
+        while any([data["text"] for data in reader.log(room)] != texts for room in rooms):
+            await reader.read()
 
 
 async def test_a_stopped_nodes_people_leave_at_once(nodes: Nodes, stack: AsyncExitStack) -> None:
