@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from secrets import token_hex
@@ -37,6 +38,7 @@ from fastchat.store.postgres.upkeep import Upkeep
 from fastchat.store.postgres.writer import Writer
 
 COMPARED_AT_ONCE = 500  # rooms
+MIGRATION_TIMEOUT_S = 3600.0
 
 
 class PostgresStore(PostgresDirectory, PostgresOutbox, Sharing):
@@ -95,7 +97,9 @@ class PostgresStore(PostgresDirectory, PostgresOutbox, Sharing):
 
     async def _start(self) -> str:
         try:
-            connection = await self._server.connect("migration")
+            # Another node may be at it, and it may have much to do.
+            server = replace(self._server, command_timeout_s=MIGRATION_TIMEOUT_S)
+            connection = await server.connect("migration")
             try:
                 epoch = await migrate(connection, self._server.url)
             finally:

@@ -20,6 +20,8 @@ TRIM_LOOK = 1000  # rooms looked at in one query
 PASS_S = 10.0  # every room is looked at this often, at most
 LOCK = "hashtext('fastchat'), hashtext('upkeep')"
 
+# A node that is halted in the middle of a step holds up a room for all.
+_PATIENCE = "SET idle_in_transaction_session_timeout = '2s'"
 _LOOK = f"""
     SELECT id, name, head, first, size_bytes FROM rooms WHERE id > $1 ORDER BY id LIMIT {TRIM_LOOK}
 """
@@ -87,6 +89,7 @@ class Upkeep:
             try:
                 connection = await self._server.connect("upkeep")
                 try:
+                    await connection.execute(_PATIENCE)
                     if await connection.fetchval(f"SELECT pg_try_advisory_lock({LOCK})"):
                         await self.run_pass(connection)
                 finally:
