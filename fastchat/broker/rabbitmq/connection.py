@@ -122,8 +122,12 @@ class RabbitLink(Link):
 
     @property
     def problem(self) -> str | None:
-        if self._problem is None and self._blocked:
-            return f"RabbitMQ at {self.where} takes no messages: it is short of memory or disk space"
+        if self._problem is None and self._channel is not None:
+            # The link is told in a later turn of the loop.
+            if self._channel.is_closed or self._channel.lost.done():
+                return f"{self.where}: the connection is lost"
+            if self._blocked:
+                return f"RabbitMQ at {self.where} takes no messages: it is short of memory or disk space"
         return self._problem
 
     async def _open(self, *, confirms: bool, on_delivery: OnDelivery | None = None) -> Channel:
@@ -157,8 +161,9 @@ class RabbitLink(Link):
             await asyncio.wait({lost}, timeout=WATCH_INTERVAL_S)
             if self._is_closing:
                 await asyncio.get_running_loop().create_future()  # until the keeper is cancelled
-            if lost.done():
-                raise self._explained(await _reason(self._connection, lost.result()))
+            if lost.done() or self._channel.is_closed or self._connection.is_closed:
+                reason = lost.result() if lost.done() else None
+                raise self._explained(await _reason(self._connection, reason))
             if self._transport.silent_s > ANSWER_TIMEOUT_S:
                 raise TimeoutError
             self._set_blocked(not await _takes_messages(self._connection))

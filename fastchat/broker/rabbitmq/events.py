@@ -67,6 +67,7 @@ class RabbitEvents(RabbitLink):
         try:
             confirmations = await channel.publish_all(messages, message_ids)
         except (RuntimeError, ConnectionError):
+            await asyncio.sleep(0)
             return 0  # it has just been lost: the link says why
         # A broker that is full confirms when it is so no more: until then this waits: nothing is sent twice.
         waiting: asyncio.Future[Any] = asyncio.gather(*confirmations, return_exceptions=True)
