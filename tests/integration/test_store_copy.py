@@ -1,5 +1,6 @@
 """A history copied from a file into PostgreSQL: whole, resumable at any point, and served as before."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -231,6 +232,25 @@ def test_a_complete_copy_is_left_alone(path: Path, url: str) -> None:
     copy_history(path, url, lines.append)
     assert lines == ["it is copied already"]
     assert read_copy(url) == before
+
+
+def test_a_dump_that_is_put_back_is_the_same(url: str) -> None:
+    with closing(open_copy(url)) as store:
+        fill(store, PUMP)
+        before = everything(store, PUMP), waiting(store)
+    programs, server = postgres.programs(), postgres.SHARED.server()
+    dump = subprocess.run([programs / "pg_dump", url], capture_output=True, text=True, check=True).stdout
+    other = server.create_database()
+    try:
+        command = [str(programs / "psql"), "--quiet", "--set=ON_ERROR_STOP=1", other]
+        subprocess.run(command, input=dump, capture_output=True, text=True, check=True)
+        assert read_copy(other) == before
+        with closing(open_copy(other)) as store:
+            lobby = OpenRoom(store, PUMP)
+            assert lobby.say("more").seq == lobby.log.head == before[0]["lobby"]["log"][2] + 1
+            assert Box(store, PUMP).waiting()["lobby"][-1] == lobby.log.head
+    finally:
+        server.drop_database(other)
 
 
 # What is refused
