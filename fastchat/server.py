@@ -46,6 +46,7 @@ from fastchat.ready import announce
 from fastchat.session import check_content
 from fastchat.sockets import BACKLOG, accepting_sockets, bound_address, limit_kernel_buffer, listen
 from fastchat.web.app import create_app
+from fastchat.worker_metrics import Place, WorkerMetrics
 
 LISTENERS = ("http", "line", "control")
 ENDED_PER_TURN = 200  # connections that are told good-bye between two turns of the loop
@@ -59,8 +60,8 @@ class Server:
     """One fastchat server in one event loop.
 
     ``reload`` reads the settings again and raises ConfigError where they are wrong. ``hooks`` are modules or
-    objects with functions that are named as in docs/hooks.md, asked after those of ``hooks.modules``. With
-    ``share_ports`` other processes listen on the same ports.
+    objects with functions that are named as in docs/hooks.md, asked after those of ``hooks.modules``. A
+    ``worker`` is one of several processes that listen on the same ports.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Server:
         reload: Callable[[], Settings] | None = None,
         *,
         hooks: Sequence[object] = (),
-        share_ports: bool = False,
+        worker: Place | None = None,
     ) -> None:
         self.settings = settings
         self.hooks: Runner | None = None
@@ -79,7 +80,8 @@ class Server:
         self._classes = RoomClasses(settings.rooms.classes)
         self._rooms: LocalRooms | None = None
         self._reload = reload
-        self._share_ports = share_ports
+        self._worker = worker
+        self._worker_metrics: WorkerMetrics | None = None
         self._line_servers: list[asyncio.Server] = []
         self._inbox: Receiver | None = None
         self._control = ControlSocket()
@@ -125,6 +127,8 @@ class Server:
         self._websockets = build_websockets(settings, self.chat)
         self._lines = build_lines(settings, self.chat)
         self._http = build_http(settings, self._websockets, self._build_application())
+        if self._worker_metrics is not None:
+            await self._worker_metrics.start()
         if "http" in self._listeners:
             await self._http.start(self._listeners["http"])
         if "line" in self._listeners:
@@ -154,8 +158,11 @@ class Server:
 
     def _build_application(self) -> FastAPI:
         self._health = Health(VERSION, Parts(self.chat, self._store, self.cluster, self.sender))
-        metrics = Metrics(self._health)
-        return create_app(self._health.report, self._health.readiness, metrics.encode)
+        metrics = Metrics(self._health).encode
+        if self._worker is not None:
+            self._worker_metrics = WorkerMetrics(metrics, self._worker)
+            metrics = self._worker_metrics.encode
+        return create_app(self._health.report, self._health.readiness, metrics)
 
     async def _join_cluster(self) -> None:
         try:
@@ -201,16 +208,27 @@ class Server:
 
     def _listen(self, listeners: Collection[str]) -> None:
         settings, send_buffer = self.settings, self.settings.fanout.send_buffer_bytes
+        shared = self._worker is not None
         try:
             low = settings.fanout.watermarks("websocket")[1]
             if "http" in listeners:
                 self._listeners["http"] = listen(
-                    settings.http.listen, "http.listen", "--http", low, send_buffer, shared=self._share_ports
+                    settings.http.listen,
+                    "http.listen",
+                    "--http",
+                    low,
+                    send_buffer,
+                    shared=shared,
                 )
             if "line" in listeners and isinstance(settings.line.listen, Address):
                 low = settings.fanout.watermarks("line")[1]
                 self._listeners["line"] = listen(
-                    settings.line.listen, "line.listen", "--line", low, send_buffer, shared=self._share_ports
+                    settings.line.listen,
+                    "line.listen",
+                    "--line",
+                    low,
+                    send_buffer,
+                    shared=shared,
                 )
         except BaseException:
             for listener in self._listeners.values():
@@ -326,6 +344,8 @@ class Server:
             await self.hooks.close()
         self._passwords.close()
         await self._health.prober.close()
+        if self._worker_metrics is not None:
+            await self._worker_metrics.close()
         await self._close_connections()
         await self.close_store()
         logger.info("stopped")
@@ -349,7 +369,7 @@ def run(
 def run_worker(
     settings: Settings,
     reload: Callable[[], Settings] | None,
-    number: int,
+    place: Place,
     on_ready: Callable[[dict[str, str]], None],
     lifeline_fd: int,
 ) -> int:
@@ -357,8 +377,8 @@ def run_worker(
 
     Ends also when the other end of ``lifeline_fd``, a pipe, is closed.
     """
-    server = Server(settings, reload, share_ports=True)
-    listeners = LISTENERS if number == 0 else ("http", "line")
+    server = Server(settings, reload, worker=place)
+    listeners = LISTENERS if place.number == 0 else ("http", "line")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(server, listeners, on_ready, lifeline_fd))
 

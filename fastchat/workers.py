@@ -11,9 +11,11 @@ import contextlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ from fastchat.config import ConfigError, Settings, parse_address
 from fastchat.errors import StartError
 from fastchat.ready import announce, write_line
 from fastchat.sockets import bound_address, reserve
+from fastchat.worker_metrics import Place
 
 AGAIN_MIN_S = 0.5
 AGAIN_MAX_S = 30.0
@@ -83,6 +86,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._lifeline, self._lifeline_end = os.pipe()
         self._woken, self._waker = socket.socketpair()
+        self._folder = Path(tempfile.mkdtemp(prefix="fastchat-workers-"))
         self._handlers: dict[signal.Signals, object] = {}
         self._announced = False
         self._kill_at: float | None = None
@@ -107,6 +111,7 @@ class Supervisor:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._close_own()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def run(self, ready_fd: int | None, ready_file: Path | None) -> int:
         """Starts the workers, and returns when all have ended. Raises StartError where one cannot start."""
@@ -284,7 +289,8 @@ class Supervisor:
             write_line(ready_fd, json.dumps(addresses) + "\n")
 
         try:
-            return server.run_worker(self._settings, self._reload, number, on_ready, self._lifeline)
+            place = Place(number, self._folder)
+            return server.run_worker(self._settings, self._reload, place, on_ready, self._lifeline)
         except StartError as error:
             write_line(ready_fd, json.dumps({"error": str(error)}) + "\n")
             return 1

@@ -40,6 +40,16 @@ def greet(address: str) -> socket.socket:
     return client
 
 
+def is_answered(client: socket.socket) -> bool:
+    """Whether there is still somebody at the other end; closes the connection."""
+    with closing(client):
+        try:
+            client.sendall(b'{"type":"ping"}\n')
+            return client.makefile("rb").readline().startswith(b'{"type":"pong"')
+        except ConnectionError:
+            return False
+
+
 def sockets_of(pid: int) -> int:
     count = 0
     for each in Path(f"/proc/{pid}/fd").iterdir():
@@ -84,12 +94,7 @@ def test_a_worker_that_is_killed_comes_back(server: ServerProcess) -> None:
     clients = [greet(server.line) for _ in range(20)]
     os.kill(killed, signal.SIGKILL)
     server.wait_for_log("a worker has ended, and is started again")
-    lives = 0
-    for client in clients:
-        with closing(client):
-            client.sendall(b'{"type":"ping"}\n')
-            lives += client.makefile("rb").readline().startswith(b'{"type":"pong"')
-    assert 0 < lives < 20
+    assert 0 < sum(map(is_answered, clients)) < 20
     server.wait_for_log("a worker serves again")
     assert "signal SIGKILL" in server.log
     before = sockets_of(other)
@@ -163,3 +168,15 @@ def test_a_worker_that_always_ends_is_started_more_and_more_rarely(monkeypatch: 
             assert worker.start_at is not None
             delays.append(worker.start_at - now)
     assert delays == [0.5, 1, 2, 4, 8, 16, AGAIN_MAX_S, AGAIN_MAX_S, AGAIN_MAX_S, AGAIN_MAX_S, 0.5]
+
+
+def test_metrics_are_of_all_workers(server: ServerProcess) -> None:
+    clients = [greet(server.line) for _ in range(20)]
+    with socket.create_connection(split_address(server.http), timeout=10) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        lines = connection.makefile("rb").read().decode().splitlines()
+    counts = [float(line.split()[1]) for line in lines if line.startswith("fastchat_connections{")]
+    assert len(counts) == 2
+    assert sum(counts) == 20
+    for client in clients:
+        client.close()

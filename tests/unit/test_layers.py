@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("control",), "the operator's commands, which ask a server that runs or one of their own"),
     (("workers",), "several servers on the same ports, and their parent"),
     (("server",), "wiring, lifecycle, drain"),
-    (("metrics",), "what the server counts, for Prometheus"),
+    (("metrics", "worker_metrics"), "what the server counts, for Prometheus; of all workers"),
     (("health",), "whether the server can do its work, and how it is"),
     (
         ("building", "listeners", "ready"),
