@@ -80,6 +80,8 @@ class Node(Party):
         self, nodes: "Nodes", name: str, *, limits: Limits | None = None, rooms: RoomSettings | None = None
     ) -> None:
         self.store = NodeStore(nodes.truth, name)
+        if nodes.late:
+            self.store.deliver = nodes.loop.call_soon
         super().__init__(
             store=self.store,
             loop=nodes.loop,
@@ -156,9 +158,16 @@ class Nodes:
     """The chat that they are."""
 
     def __init__(
-        self, count: int = 2, *, limits: Limits | None = None, rooms: RoomSettings | None = None
+        self,
+        count: int = 2,
+        *,
+        limits: Limits | None = None,
+        rooms: RoomSettings | None = None,
+        late: bool = False,
     ) -> None:
+        """``late``: the store answers in a later turn of the loop."""
         self.loop = FakeLoop()
+        self.late = late
         self.truth = Truth()
         self.bus = Bus(self.loop)
         self._started = 0

@@ -5,17 +5,20 @@ An event is refused once where its node does not know the room's facts yet. With
 come later, in the order in which they were asked for.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from fastchat._ring import Event, Ring
 from fastchat.messages import Code, WireError
-from fastchat.store import Block, Draft, Facts, MemoryStore, Page, RoomLog, Stored
+from fastchat.store import Account, Block, Direct, Draft, Facts, MemoryStore, Page, RoomLog, Stored
 from fastchat.store.interface import PAGE_BYTES, Committed, Follower, Standing
 from fastchat.store.memory import MemoryLog
 
 Deliver = Callable[[Callable[[], None]], None]
+
+Answer = TypeVar("Answer")
 
 
 def at_once(answer: Callable[[], None]) -> None:
@@ -90,6 +93,8 @@ class NodeStore(MemoryStore):
         self.deliver = deliver
         self.facts_first = True
         """Whether the facts that an act of moderation has changed are told before the act."""
+        self.deliver_directs: Deliver | None = None
+        """Delivers what somebody finds on return, where that takes a time of its own."""
         self.forgotten: list[str] = []
         self._observers: list[Callable[[Sequence[Committed]], None]] = []
         self._open: WeakValueDictionary[str, NodeLog] = WeakValueDictionary()
@@ -101,6 +106,22 @@ class NodeStore(MemoryStore):
             done(log)
 
         self.deliver(answer)
+
+    def account(self, key: str, done: Callable[[Account | WireError | None], None]) -> None:
+        super().account(key, self._later(done))
+
+    def directs(self, user: str, done: Callable[[Sequence[Direct] | WireError], None]) -> None:
+        answers: list[Sequence[Direct] | WireError] = []
+        super().directs(user, answers.append)
+        (self.deliver_directs or self.deliver)(lambda: done(answers[0]))
+
+    def marks(
+        self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]
+    ) -> None:
+        super().marks(user, rooms, self._later(done))
+
+    def _later(self, done: Callable[[Answer], None]) -> Callable[[Answer], None]:
+        return lambda answer: self.deliver(lambda: done(answer))
 
     def observe(self, on_commit: Callable[[Sequence[Committed]], None]) -> None:
         self._observers.append(on_commit)

@@ -6,6 +6,7 @@ that; nobody has got an event twice or missed one; who is banned is nowhere.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import settings
@@ -15,12 +16,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from fastchat.session.interface import State
 from tests.nodes import SECRET, Node, Nodes
 from tests.parties import Document, Program
+from tests.shared_store import Deliver
 
 ROOMS = ("lobby", "club")
 ACCOUNTS = ("ann", "bob", "cid")
 GUESTS = ("gus", "hal")
 ANY = st.integers(0, 1000)
 ROOM = st.sampled_from(ROOMS)
+LATENESS = st.sampled_from([0, 0, 0.3, 1])
 
 
 class Client:
@@ -89,9 +92,11 @@ class Client:
 
 
 class SeveralNodes(RuleBasedStateMachine):
-    @initialize(count=st.integers(2, 3))
-    def begin(self, count: int) -> None:
-        self.nodes = Nodes(count)
+    @initialize(count=st.integers(2, 3), late=st.booleans(), facts_first=st.booleans())
+    def begin(self, count: int, late: bool, facts_first: bool) -> None:
+        self.nodes = Nodes(count, late=late)
+        for node in self.nodes.alive:
+            node.store.facts_first = facts_first
         self.clients: list[Client] = []
         self.crashed: list[Node] = []
         self.direct: list[tuple[str, int, list[Client]]] = []
@@ -118,18 +123,26 @@ class SeveralNodes(RuleBasedStateMachine):
     def look(self) -> None:
         for client in self.clients:
             client.look()
-        self.clients = self.here()
+        self.clients = [client for client in self.clients if client.program.session.state is not State.CLOSED]
+
+    def _deliver_after(self, seconds: float) -> Deliver:
+        def deliver(answer: Callable[[], None]) -> None:
+            self.nodes.loop.call_later(seconds, answer)
+
+        return deliver
 
     # What people do
 
-    @rule(node=ANY, user=st.sampled_from(ACCOUNTS + GUESTS), room=ROOM)
-    def come(self, node: int, user: str, room: str) -> None:
+    @rule(node=ANY, user=st.sampled_from(ACCOUNTS + GUESTS), room=ROOM, directs_after_s=LATENESS)
+    def come(self, node: int, user: str, room: str, directs_after_s: float) -> None:
         if len(self.clients) < 8:
+            store = self.node(node).store
+            store.deliver_directs = self._deliver_after(directs_after_s)
             client = Client(self.node(node), user)
             self.clients.append(client)
+            client.program.say("join", room=room)
             client.node.settle()
-            if client.is_here:
-                client.program.say("join", room=room)
+            store.deliver_directs = None
             self.look()
 
     @rule(index=ANY, room=ROOM)
@@ -164,7 +177,7 @@ class SeveralNodes(RuleBasedStateMachine):
             return
         answer = client.program.ask("direct", to=other, text="psst")
         if answer["type"] == "sent":
-            there = [each for each in self.here() if each.user == other]
+            there = [each for each in self.clients if each.user == other]
             self.direct.append((answer["room"], answer["seq"], there))
         self.look()
 
