@@ -102,6 +102,19 @@ def rabbitmq() -> Iterator[Broker]:
 
 
 @contextlib.contextmanager
+def redis() -> Iterator[Broker]:
+    """Start Redis as it comes, keeping nothing."""
+    with data_folder() as folder:
+        port = free_port()
+        command = [
+            str(shutil.which("redis-server")), "--bind", "127.0.0.1", "--port", str(port),
+            "--dir", str(folder), "--save", "",
+        ]  # fmt: skip
+        with running(command, port, {}) as process:
+            yield Broker("Redis", process.pid, port)
+
+
+@contextlib.contextmanager
 def data_folder() -> Iterator[pathlib.Path]:
     """A new folder under build/: all servers keep their data on the same disk."""
     BUILD.mkdir(parents=True, exist_ok=True)
