@@ -147,8 +147,11 @@ class Record:
 class Witness:
     """One client's history."""
 
-    def __init__(self, name: str, log: Log, verdict: Verdict) -> None:
+    def __init__(self, name: str, log: Log, verdict: Verdict, *, of_nodes: bool = False) -> None:
         self.name = name
+        self._of_nodes = of_nodes
+        self._repeated: set[Key] = set()
+        """Said more than once."""
         self.log = log
         self.verdict = verdict
         self.records: dict[str, Record] = {}
@@ -192,7 +195,8 @@ class Witness:
             self._marks[command["room"]] = max(self._marks[command["room"]], command["seq"])
         elif kind in KIND_OF:
             key = (self._user, command["room"], command["id"])
-            self.said.setdefault(key, command)
+            if self.said.setdefault(key, command) is not command:
+                self._repeated.add(key)
             self.refusals.pop(key, None)
             self._refs[command["id"]] = key
             self.verdict.counts["commands"] += 1
@@ -265,7 +269,7 @@ class Witness:
         if key is not None:
             self.refusals[key] = code
         # The server may notice the end of the user's last connection later than the user.
-        elif code != "name_taken":
+        elif code != "name_taken" and not (self._of_nodes and code == "unavailable"):
             self.blame(Kind.REFUSED, f"{error}")
 
     # At the end
@@ -310,6 +314,9 @@ class Witness:
     def _check_order(self) -> None:
         last: dict[str, int] = defaultdict(int)
         for key in self.said:
+            # One that was refused for the moment, and said again, came after those behind it: so it was said.
+            if self._of_nodes and key in self._repeated:
+                continue
             seq = min(self.log.seqs.get(key, [0]))
             if seq and seq < last[key[1]]:
                 self.blame(Kind.REORDERED, f"{key} is {seq}, what was said before it {last[key[1]]}")
@@ -379,8 +386,11 @@ def check_origins(log: Log, said: Mapping[Key, Document], verdict: Verdict) -> N
                 verdict.blame(Kind.BODY, "log", f"{room} {seq} is {event}, said was {command}")
 
 
-def check(directory: Path) -> Verdict:
-    """Checks all histories in the directory. Raises OSError where there is no final log."""
+def check(directory: Path, *, of_nodes: bool = False) -> Verdict:
+    """Checks all histories in the directory. Raises OSError where there is no final log.
+
+    ``of_nodes``: the server was several, of which a client may be told that one is ``unavailable``.
+    """
     verdict = Verdict()
     entries = list(read(directory / FINAL_LOG))
     log = Log(entries)
@@ -390,7 +400,8 @@ def check(directory: Path) -> Verdict:
     verdict.counts.pop("events seen", None)
     said: dict[Key, Document] = {}
     for path in sorted(directory.glob(CLIENTS)):
-        witness = Witness(path.name.removeprefix("client-").split(".")[0], log, verdict)
+        name = path.name.removeprefix("client-").split(".")[0]
+        witness = Witness(name, log, verdict, of_nodes=of_nodes)
         for entry in read(path):
             witness.take(entry)
         witness.end()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -30,8 +30,8 @@ class World:
 
     directory: Path
     random: Random
-    addresses: dict[str, str] = field(default_factory=dict)
-    """HOST:PORT by transport; the same after every restart."""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """HOST:PORT by transport, which a restart does not change."""
     loaded: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by the first acknowledgement."""
     strike: Callable[[], None] | None = None
@@ -183,6 +183,9 @@ class Client:
         elif kind == "error" and document["code"] == "name_taken":
             # The server has not noticed yet that the last connection is gone.
             raise Closed(reason="name taken")
+        elif kind == "error" and document["code"] == "unavailable":
+            # Nothing has been stored: it is said again, maybe to another node.
+            raise Closed(reason="unavailable")
         elif kind == "error" and "ref" not in document:
             raise GaveUp
         return document
