@@ -14,13 +14,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # setuptools warns of every editable installation that a folder may shadow it; here it is meant to.
 EDITABLE := $(STRICT) PYTHONWARNINGS=ignore $(PIP) --no-build-isolation --editable
 
+# Commands of the servers that tests start, and the Debian packages that have them.
+SERVICES := rabbitmq-server=rabbitmq-server nats-server=nats-server redis-server=redis-server initdb=postgresql setpriv=util-linux
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run build test lint types unit tests crash asan bench peers figures tuning profile load report format clean
+.PHONY: help run build test lint types unit tests crash crash-cluster asan bench peers figures tuning profile load report format clean
 
 help: ## list the targets
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='...']"
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  %-9s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  %-13s %s\n' "$$name" "$$text"; done
 
 run: $(VENV)/.installed $(VENV)/.compiled ## build, install and start the server; ARGS='--http 0.0.0.0:8080'
 	@exec $(BIN)/fastchat serve $(ARGS)
@@ -28,8 +31,7 @@ run: $(VENV)/.installed $(VENV)/.compiled ## build, install and start the server
 build: $(VENV)/.installed $(VENV)/.compiled ## compile and install into the virtual environment
 
 test: $(VENV)/.installed-dev $(VENV)/.compiled ## everything that has to pass: format, lint, types, tests, sanitizers
-	@scripts/ensure-packages chromium=chromium valgrind=valgrind rabbitmq-server=rabbitmq-server \
-	  nats-server=nats-server redis-server=redis-server initdb=postgresql setpriv=util-linux
+	@scripts/ensure-packages chromium=chromium valgrind=valgrind $(SERVICES)
 	@$(MAKE) --no-print-directory lint types tests asan
 
 lint: $(VENV)/.installed-dev
@@ -47,6 +49,10 @@ unit: $(VENV)/.installed-dev $(VENV)/.compiled ## the unit tests alone: no netwo
 
 crash: $(VENV)/.installed-dev $(VENV)/.compiled ## kill the server under load, and check that nothing was lost; ARGS='--kills 50'
 	$(BIN)/python -m tests.crash.driver $(ARGS)
+
+crash-cluster: $(VENV)/.installed-dev $(VENV)/.compiled ## break several nodes, their database and broker; ARGS='--faults 100 --broker redis'
+	@scripts/ensure-packages $(SERVICES)
+	$(BIN)/python -m tests.crash.cluster $(ARGS)
 
 asan: $(VENV)/.installed-dev ## the compiled modules' tests under the address and undefined-behaviour sanitizers
 	scripts/run-sanitizers $(BIN)/python $(ARGS)

@@ -191,6 +191,13 @@ class NodeLog:
     def attach(self, ring: Ring, follower: Follower) -> None:
         self._follower = follower
 
+    def refresh(self, done: Callable[[WireError | None], None]) -> None:
+        def look() -> None:
+            self.catch_up(self.newest)
+            done(None)
+
+        self._store.deliver(look)
+
     def append(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
         if self._version != self._truth.versions[self.room]:
             self._store.deliver(partial(self._refuse, done))

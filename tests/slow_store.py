@@ -181,6 +181,9 @@ class SlowLog:
         self.attached += 1
         self._log.attach(ring, follower)
 
+    def refresh(self, done: Callable[[WireError | None], None]) -> None:
+        self._log.refresh(done)
+
     def append(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
         self._store.ask("append", lambda: self._log.append(draft, done), done)
 

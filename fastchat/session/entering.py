@@ -275,6 +275,29 @@ def _open(
     session.hub.open(name, lambda room: done(room if isinstance(room, WireError) else (room, cursor)))
 
 
+def _refreshed(
+    session: Conversation,
+    after: int,
+    find: Callable[[Callable[[tuple[Room, int] | WireError], None]], None],
+    done: Callable[[tuple[Room, int] | WireError], None],
+) -> None:
+    """What ``find`` finds, once it has what the client has seen: at another node, maybe, that is quicker."""
+
+    def on_found(found: tuple[Room, int] | WireError) -> None:
+        if isinstance(found, WireError) or found[0].head >= after:
+            done(found)
+            return
+        room, _ = found
+        session.hub.hold(room)
+        room.log.refresh(partial(on_refreshed, room, found))
+
+    def on_refreshed(room: Room, found: tuple[Room, int], error: WireError | None) -> None:
+        done(found if error is None else error)
+        session.hub.release(room)
+
+    find(on_found)
+
+
 def _enter(
     session: Conversation,
     command: Command,
@@ -302,6 +325,8 @@ def _enter(
 
     if (hooks := session.hub.hooks) is not None and hooks.actions:
         find = permitted(session, "join", name, find)
+    if (after := command.get("after")) is not None:
+        find = partial(_refreshed, session, after, find)
     session.ask(command, find, enter, name if resumed else None)
 
 

@@ -164,6 +164,9 @@ class RoomLog(Protocol):
         A log that this process has to itself never calls the follower.
         """
 
+    def refresh(self, done: Callable[[WireError | None], None]) -> None:
+        """Answers when everything has been told that was stored by now, by other nodes too."""
+
     def append(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
         """Keeps the event and calls ``done``, in order of ``seq``, when it is as durable as promised.
 

@@ -43,7 +43,7 @@ class PostgresLog:
     """One room's log in the database."""
 
     __slots__ = (
-        "__weakref__", "_filling", "_follower", "_order", "_store",
+        "__weakref__", "_awaited", "_filling", "_follower", "_order", "_store",
         "epoch", "facts", "room", "state", "version",
     )  # fmt: skip
 
@@ -54,6 +54,8 @@ class PostgresLog:
         self._follower: Follower | None = None
         self._order = Order(found.head)
         self._filling = False
+        self._awaited: list[tuple[int, Callable[[WireError | None], None]]] = []
+        """Who is to be answered when everything up to an event has been told."""
         self.state = state
         self.room = state.name
         self.epoch = state.epoch
@@ -75,6 +77,22 @@ class PostgresLog:
         """The ring is a cache here."""
         self._follower = follower
         self._store.attach(self)
+
+    def refresh(self, done: Callable[[WireError | None], None]) -> None:
+        """Asks the database how far the room is by now."""
+
+        def on_heads(heads: dict[str, tuple[str, int, int, int]] | WireError) -> None:
+            if isinstance(heads, WireError):
+                done(heads)
+                return
+            epoch, head, *_ = heads.get(self.room, (self.epoch, 0, 0, 0))
+            if epoch != self.epoch or head <= self.head:
+                done(None)
+                return
+            self._awaited.append((head, done))
+            self.expect(head)
+
+        self._store.reader.submit(partial(reading.read_heads, names=[self.room]), on_heads)
 
     def append(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
         """Answers after the commit, in its turn among the events of other nodes."""
@@ -141,11 +159,21 @@ class PostgresLog:
             self._follower.on_foreign(Stored(seq, at_ms_of(body), body))
 
     def _look_for_gaps(self) -> None:
+        if self._awaited:
+            self._answer_awaited()
         if not self._filling and self._order.gap is not None:
             self._filling = True
             self._store.later(BUS_WAIT_S, self._fill)
 
+    def _answer_awaited(self) -> None:
+        due = [done for head, done in self._awaited if head <= self.head]
+        self._awaited = [(head, done) for head, done in self._awaited if head > self.head]
+        for done in due:
+            done(None)
+
     def _fill(self) -> None:
+        if self._awaited:
+            self._answer_awaited()
         if (gap := self._order.gap) is None:
             self._filling = False
             return

@@ -65,6 +65,10 @@ class SqliteLog:
     def attach(self, ring: Ring, follower: Follower) -> None:
         """The ring is a cache here."""
 
+    def refresh(self, done: Callable[[WireError | None], None]) -> None:
+        """Nobody else stores anything here."""
+        done(None)
+
     def append(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
         """Answers after the commit."""
         self._store.writer.submit(Append(self, draft, done))
