@@ -1,4 +1,4 @@
-"""Nodes, broker and database that are broken under load lose nothing. The long form is `make crash-cluster`."""
+"""Nodes, broker and database that are broken under load lose nothing. In long: `make crash-cluster`."""
 
 import asyncio
 from pathlib import Path
