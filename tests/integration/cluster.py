@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from secrets import token_hex
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from tests.clients import Document, JsonLinesClient
@@ -43,12 +44,15 @@ class Nodes:
         self.broker = broker
         self.name = f"test-{token_hex(6)}"
         """At the broker."""
+        # What a killed server leaves behind goes with the test.
+        self._environment = {"XDG_DATA_HOME": stack.enter_context(TemporaryDirectory())}
         self._settings = (*USUAL, f"cluster.name={self.name}", f"broker.name={self.name}", *settings)
 
     def start(self, *settings: str, store: str | None = None, broker: str | None = None) -> ServerProcess:
         """One more, which reaches the services at other addresses where these are given."""
         urls = (f"store.url={store or self.store}", f"broker.url={broker or self.broker}")
-        return self._stack.enter_context(ServerProcess(*self._settings, *urls, *settings))
+        server = ServerProcess(*self._settings, *urls, *settings, environment=self._environment)
+        return self._stack.enter_context(server)
 
 
 @contextmanager
