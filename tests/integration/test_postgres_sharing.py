@@ -356,6 +356,21 @@ def test_a_room_is_forgotten_with_everything_in_it(chat: Chat) -> None:
     assert chat.sql("SELECT count(*) FROM events") == ["1"]
 
 
+def test_a_name_is_not_given_back_before_its_rooms_are_gone(
+    chat: Chat, nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, _ = nodes
+    first.claim("bob")
+    chat.make_room("@alice,~bob")
+    with monkeypatch.context() as context:
+        context.setattr(first.changes, "submit", lambda query, done: None)
+        first.sharing.forget("@alice,~bob")  # it waits for a better time
+    first.release("bob")
+    first.beat()
+    assert chat.rooms() == []
+    assert second.claim("bob") == set()
+
+
 # When the database is away
 
 

@@ -83,6 +83,9 @@ class Sharing:
         self._released.add(keys)
 
     async def _release(self, connection: Connection, keys: Sequence[str]) -> None:
+        # Whoever gets a name next must not find what is still to be forgotten.
+        if rooms := self._forgotten.names:
+            await _forget(connection, rooms)
         await connection.execute(_RELEASE, self.node, list(map(escape, keys)))
 
     def forget(self, room: str) -> None:
@@ -103,6 +106,11 @@ class _Later:
         self._names: dict[str, int] = {}  # also those that are being done; each time another number
         self._count = 0
         self._submitted = False
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Those that are not known to be done."""
+        return list(self._names)
 
     def add(self, names: Sequence[str]) -> None:
         self._count += 1
