@@ -5,6 +5,7 @@ from typing import cast
 
 import pytest
 
+from fastchat.hooks.interface import Kind
 from fastchat.local import LocalRooms, LocalUser, Seat
 from fastchat.messages import Close, WireError
 from fastchat.population import Population
@@ -14,6 +15,7 @@ from fastchat.store import Direct
 from tests.answers import refusal, types
 from tests.nodes import EVENTS, SECRET, Node, Nodes
 from tests.parties import Party, Program
+from tests.slow_hooks import SlowHooks
 
 
 @pytest.fixture
@@ -727,6 +729,40 @@ def test_a_guest_who_was_blocked_elsewhere_is_forgotten_with_the_block(
     again = one.program("eve")
     assert again.ask("direct", to="bob", text="hi")["type"] == "sent"
     assert texts(bob) == ["hi"]
+
+
+# Hooks
+
+
+def test_hooks_are_asked_and_told_by_the_users_own_node_alone(one: Node, two: Node) -> None:
+    hooks = [SlowHooks(), SlowHooks()]
+    for node, each in zip((one, two), hooks, strict=True):
+        each.decide = lambda message: message
+        node.hub.hooks = each
+    one.register("alice")
+    bob, phone = two.program("bob", "lobby"), one.log_in("alice", "lobby")
+    laptop = one.log_in("alice", "lobby")
+    for each in hooks:
+        each.told.clear()
+    phone.ask("send", room="lobby", text="hi")
+    phone.leave_the_server()
+    laptop.ask("leave", room="lobby")
+    assert texts(bob) == ["hi"]
+    assert [message.text for message in hooks[0].asked] == ["hi"]
+    assert [kind for kind, *_ in hooks[0].told] == [Kind.ON_DISCONNECT, Kind.ON_LEAVE]
+    assert (hooks[1].asked, hooks[1].told) == ([], [])
+
+
+def test_the_first_and_the_last_connection_on_all_nodes_are_told_to_hooks(one: Node, two: Node) -> None:
+    hooks = SlowHooks()
+    one.register("alice")
+    phone = two.log_in("alice", "lobby")
+    one.hub.hooks = hooks
+    laptop = one.log_in("alice", "lobby")
+    assert Kind.ON_JOIN not in [kind for kind, *_ in hooks.told]
+    phone.leave_the_server()
+    laptop.ask("leave", room="lobby")
+    assert [kind for kind, *_ in hooks.told][-1] == Kind.ON_LEAVE
 
 
 # A single node
