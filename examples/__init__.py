@@ -1,1 +1,1 @@
-"""Hooks and bots to begin with; docs/hooks.md explains them."""
+"""Programs to begin with: hooks and bots (docs/hooks.md), a service at a broker (docs/events.md)."""
