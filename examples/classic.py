@@ -1,7 +1,7 @@
-"""The classic: a chat server, a queue in RabbitMQ, and a consumer that prints connects, messages and receipts.
+"""The classic: a chat server, a queue in RabbitMQ, a consumer that prints connects, messages and receipts.
 
-`python -m examples.classic` starts the server and the consumer; name RabbitMQ where it is on another machine, as in
-`python -m examples.classic amqp://user:password@host`. Then chat with `nc`, and see what the consumer prints.
+`python -m examples.classic` starts the server and the consumer; name RabbitMQ where it is on another machine,
+as in `python -m examples.classic amqp://user:password@host`. Then chat with `nc`, and see what is printed.
 """
 
 import asyncio
