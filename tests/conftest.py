@@ -11,7 +11,7 @@ import uvloop
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from tests import leftovers
-from tests.services import postgres, service
+from tests.services import service
 
 # Shrinking and timing depend on the machine: a shared one must give the same answer every time.
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None, max_examples=100)
@@ -35,7 +35,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stops the services that tests have shared."""
-    postgres.SHARED.close()
     service.close_all()
 
 

@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 
-from tests.services.postgres import SHARED, is_running, running
+from tests.services.postgres import SHARED, programs, running
+from tests.services.service import is_running
 
 
 def test_what_is_committed_outlives_its_end() -> None:
@@ -26,7 +27,7 @@ def test_a_paused_one_answers_when_it_goes_on() -> None:
     with running() as server:
         server.pause()
         asking = subprocess.Popen(
-            [server.programs / "pg_isready", f"--port={server.port}", "--host=127.0.0.1", "--timeout=1"],
+            [programs() / "pg_isready", f"--port={server.port}", "--host=127.0.0.1", "--timeout=1"],
             stdout=subprocess.DEVNULL,
         )
         assert asking.wait() != 0

@@ -1,25 +1,22 @@
-"""A PostgreSQL server of a test's own: Debian's programs, a free port, a data folder that goes with it."""
+"""A PostgreSQL server of a test's own, run by another user where the tests are root's."""
 
-import fcntl
-import json
 import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from tests.services import service
+from tests.services.service import Service, Shared, free_port
+
+__all__ = ["PASSWORD", "SHARED", "Postgres", "free_port", "programs", "running"]
+
 USER = "fastchat"
 PASSWORD = "of-the-tests"
-START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 30.0
-POLL_S = 0.02
 
 # What is forgotten with the machine's power may be forgotten with a test's, too.
 FAST = ("-c", "fsync=off", "-c", "full_page_writes=off")
@@ -36,12 +33,6 @@ def programs() -> Path:
     return folders[-1]
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def unprivileged() -> tuple[Sequence[str], int | None]:
     """What goes before a command that PostgreSQL refuses to root; and the user who runs it then."""
     if os.getuid() != 0:
@@ -54,24 +45,17 @@ def unprivileged() -> tuple[Sequence[str], int | None]:
     raise AssertionError("PostgreSQL does not run as root, and there is neither user postgres nor nobody")
 
 
-class Postgres:
+class Postgres(Service):
     """One server. ``fast``: it need not outlive a power cut, which no test makes."""
+
+    settings: Sequence[str] = (*SMALL, *FAST)
 
     def __init__(self, *, fast: bool = True, settings: Sequence[str] = ()) -> None:
         """``settings`` as on the command line of ``postgres``: ``-c``, ``name=value`` …"""
-        self.programs = programs()
-        self._as_user, uid = unprivileged()
-        self.folder = Path(tempfile.mkdtemp(prefix="fastchat-postgres-"))
-        if uid is not None:
+        super().__init__()
+        self.settings = (*SMALL, *(FAST if fast else ()), *settings)
+        if (uid := unprivileged()[1]) is not None:
             os.chown(self.folder, uid, -1)
-        self.data = self.folder / "data"
-        self.port = free_port()
-        self.pid: int | None = None
-        """Of the server's first process while it runs."""
-        self._settings = (*SMALL, *(FAST if fast else ()), *settings)
-        self._initialize()
-
-    def _initialize(self) -> None:
         password = self.folder / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)
@@ -80,13 +64,9 @@ class Postgres:
             f"--username={USER}", f"--pwfile={password}", f"--pgdata={self.data}",
         )  # fmt: skip
 
-    def _run(self, program: str, *args: str) -> str:
-        done = subprocess.run(
-            [*self._as_user, str(self.programs / program), *args],
-            capture_output=True, text=True, cwd="/", env=os.environ | {"PGPASSWORD": PASSWORD},
-        )  # fmt: skip
-        assert done.returncode == 0, f"{program}: {done.stderr}\n{self.log()}"
-        return done.stdout
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
 
     @property
     def url(self) -> str:
@@ -96,72 +76,34 @@ class Postgres:
     def url_of(self, database: str) -> str:
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
-    def log(self) -> str:
-        """What the server has said so far."""
-        path = self.folder / "log"
-        return path.read_text(errors="replace") if path.exists() else ""
+    def command(self) -> Sequence[str]:
+        own = ("-D", str(self.data), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1")
+        return [*unprivileged()[0], str(programs() / "postgres"), *own, *self.settings]
 
-    # Its life
-
-    def start(self) -> None:
-        """Returns when it answers."""
-        settings = " ".join((*self._settings, "-c", "listen_addresses=127.0.0.1", "-p", str(self.port)))
-        # It runs in the background, as nobody's child: whoever starts a shared one need not be there longest.
-        self._run(
-            "pg_ctl", "start", "--wait", f"--timeout={START_TIMEOUT_S:.0f}", f"--pgdata={self.data}",
-            f"--log={self.folder / 'log'}", f"--options={settings}",
-        )  # fmt: skip
-        self.pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
+    def answers(self) -> bool:
+        """It takes connections before it has read its log."""
+        ask = [str(programs() / "pg_isready"), "--host=127.0.0.1", f"--port={self.port}", "--timeout=1"]
+        return subprocess.run(ask, stdout=subprocess.DEVNULL).returncode == 0
 
     def stop(self) -> None:
         """Ends it and whatever is under way in it. May be called again."""
-        if self.pid is None:
-            return
-        self.resume()
-        self._run(
-            "pg_ctl", "stop", "--wait", "--mode=fast", f"--timeout={STOP_TIMEOUT_S:.0f}",
-            f"--pgdata={self.data}",
-        )  # fmt: skip
-        self.pid = None
+        if self.pid is not None:
+            self.resume()
+            self._end(signal.SIGINT)  # to SIGTERM it waits for its clients to go
 
     def kill(self) -> None:
-        """Ends it by SIGKILL, every process of it, and waits until they are gone."""
-        processes = self._signal(signal.SIGKILL)
-        until = time.monotonic() + STOP_TIMEOUT_S
-        while any(is_running(pid) for pid in processes):
-            assert time.monotonic() < until, f"still there: {processes}"
-            time.sleep(POLL_S)
+        """Ends it by SIGKILL, every process of it."""
+        super().kill()
         # Where nobody waits for it, a dead process keeps its id: the next server would take it for alive.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
-        self.pid = None
 
-    def restart(self) -> None:
-        """Starts it again on the same port, after `stop` or `kill` or now."""
-        self.stop()
-        self.start()
-
-    def pause(self) -> None:
-        """Stops it as it stands: connections stay, and nothing answers."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Lets it go on after `pause`."""
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> list[int]:
-        assert self.pid is not None, "it does not run"
-        done: list[int] = []
-        # The first process first: then there are no new ones.
-        for pid in self.pid, *descendants(self.pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-                done.append(pid)
-        return done
-
-    def close(self) -> None:
-        """Stops it and takes its folder away."""
-        self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def _run(self, program: str, *args: str) -> str:
+        done = subprocess.run(
+            [*unprivileged()[0], str(programs() / program), *args],
+            capture_output=True, text=True, cwd="/", env=os.environ | {"PGPASSWORD": PASSWORD},
+        )  # fmt: skip
+        assert done.returncode == 0, f"{program}: {done.stderr}\n{self.log()}"
+        return done.stdout
 
     # Databases
 
@@ -184,104 +126,12 @@ class Postgres:
         self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-def descendants(pid: int) -> list[int]:
-    """Children of any thread of it, and theirs."""
-    found: list[int] = []
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            for child in map(int, children.read_text().split()):
-                found += [child, *descendants(child)]
-    return found
-
-
-def is_running(pid: int) -> bool:
-    """Whether it is there, and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 @contextmanager
 def running(*, fast: bool = True, settings: Sequence[str] = ()) -> Iterator[Postgres]:
     """A server for one test, which may break it."""
-    server = Postgres(fast=fast, settings=settings)
-    try:
-        server.start()
+    with service.running(Postgres(fast=fast, settings=settings)) as server:
         yield server
-    finally:
-        server.close()
 
 
-class Shared:
-    """The one server of a test run, whichever of its processes needs it first; the last one stops it."""
-
-    def __init__(self) -> None:
-        run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"of-{os.getpid()}"
-        self._folder = Path(tempfile.gettempdir(), f"fastchat-services-{os.getuid()}-{run}")
-        self._users: int | None = None
-        self._server: Postgres | None = None
-
-    def server(self) -> Postgres:
-        """Starts it where it does not run yet. It is for tests that leave it as it is."""
-        if self._server is None:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            with self._locked():
-                self._users = os.open(self._folder / "postgres.users", os.O_RDWR | os.O_CREAT, 0o600)
-                fcntl.flock(self._users, fcntl.LOCK_SH)
-                self._server = self._found() or self._started()
-        return self._server
-
-    def close(self) -> None:
-        """Stops it, unless another process uses it."""
-        if self._server is None or self._users is None:
-            return
-        with self._locked():
-            try:
-                fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                last = False
-            else:
-                last = True
-                self._server.close()
-                (self._folder / "postgres.json").unlink()
-            os.close(self._users)
-        if last:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._server = self._users = None
-
-    def _found(self) -> Postgres | None:
-        try:
-            state = json.loads((self._folder / "postgres.json").read_text())
-        except FileNotFoundError:
-            return None
-        server = Postgres.__new__(Postgres)
-        server.programs, (server._as_user, _) = programs(), unprivileged()
-        server.folder, server.port, server.pid = Path(state["folder"]), state["port"], state["pid"]
-        server.data = server.folder / "data"
-        server._settings = (*SMALL, *FAST)
-        return server
-
-    def _started(self) -> Postgres:
-        server = Postgres()
-        try:
-            server.start()
-        except BaseException:
-            server.close()
-            raise
-        state = {"folder": str(server.folder), "port": server.port, "pid": server.pid}
-        (self._folder / "postgres.json").write_text(json.dumps(state))
-        return server
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        lock = os.open(self._folder / "postgres.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
-
-
-SHARED = Shared()
-"""Of this process. tests/conftest.py closes it when the run is over."""
+SHARED = Shared(Postgres)
+"""Of the test run; tests have databases of their own."""
