@@ -54,6 +54,7 @@ class Worker:
     started_at: float = 0.0
     start_at: float | None = 0.0
     failures: int = 0
+    """How often in a row it has ended soon; from the first end on never 0."""
     ready_fd: int | None = None
     told: bytearray = field(default_factory=bytearray)
     """What it has said of its start, as JSON: its addresses, or the error."""
@@ -197,7 +198,7 @@ class Supervisor:
         self._selector.unregister(worker.ready_fd)
         os.close(worker.ready_fd)
         worker.ready_fd = None
-        if self._announced and "http" in worker.report:
+        if worker.failures and "http" in worker.report:
             logger.info("a worker serves again", worker=worker.number, pid=worker.pid)
 
     def _reap(self) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -35,19 +35,20 @@ def greet(address: str) -> socket.socket:
     """A client of the line port that was welcomed."""
     client = socket.create_connection(split_address(address), timeout=10)
     client.sendall(b'{"type":"hello"}\n')
-    answer = client.makefile("rb").readline()
+    with client.makefile("rb") as lines:
+        answer = lines.readline()
     assert answer.startswith(b'{"type":"welcome"'), answer
     return client
 
 
 def is_answered(client: socket.socket) -> bool:
-    """Whether there is still somebody at the other end; closes the connection."""
-    with closing(client):
-        try:
-            client.sendall(b'{"type":"ping"}\n')
-            return client.makefile("rb").readline().startswith(b'{"type":"pong"')
-        except ConnectionError:
-            return False
+    """Whether there is still somebody at the other end."""
+    try:
+        client.sendall(b'{"type":"ping"}\n')
+        with client.makefile("rb") as lines:
+            return lines.readline().startswith(b'{"type":"pong"')
+    except ConnectionError:
+        return False
 
 
 def sockets_of(pid: int) -> int:
@@ -99,9 +100,10 @@ def test_a_worker_that_is_killed_comes_back(server: ServerProcess) -> None:
     assert "signal SIGKILL" in server.log
     before = sockets_of(other)
     again = [greet(server.line) for _ in range(40)]
-    assert 0 < sockets_of(other) - before < 40
-    for client in again:
-        client.close()
+    with ExitStack() as closed:
+        for client in (*clients, *again):
+            closed.enter_context(client)
+        assert 0 < sockets_of(other) - before < 40
 
 
 def test_workers_end_when_their_parent_is_killed() -> None:
