@@ -1,6 +1,7 @@
 """Servers that are one chat: on one database, with one broker between them."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from secrets import token_hex
 from tempfile import TemporaryDirectory
@@ -53,6 +54,12 @@ class Nodes:
         urls = (f"store.url={store or self.store}", f"broker.url={broker or self.broker}")
         server = ServerProcess(*self._settings, *urls, *settings, environment=self._environment)
         return self._stack.enter_context(server)
+
+    def start_pair(self, *settings: str) -> tuple[ServerProcess, ServerProcess]:
+        """Two more, both at once."""
+        with ThreadPoolExecutor(2) as pool:
+            first, second = pool.map(lambda _: self.start(*settings), range(2))
+        return first, second
 
 
 @contextmanager

@@ -20,7 +20,7 @@ Pair = tuple[ServerProcess, ServerProcess]
 @pytest.fixture(scope="module", params=sorted(BROKERS))
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     with chat_of_nodes(BROKERS[request.param](), "cluster.compare_interval_s=3600") as nodes:
-        yield nodes.start(), nodes.start()
+        yield nodes.start_pair()
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ async def test_coming_back_at_another_node_goes_on_with_the_cursor(pair: Pair, s
 async def test_a_user_has_the_limits_of_one() -> None:
     settings = ("limits.connections_per_user=2", "limits.rooms_per_user=2")
     with chat_of_nodes(BROKERS["nats"](), *settings) as nodes:
-        pair = nodes.start(), nodes.start()
+        pair = nodes.start_pair()
         user = fresh_name("lim")
         async with AsyncExitStack() as clients:
             watcher = await clients.enter_async_context(await guest(pair[1], fresh_name("watcher"), "one"))

@@ -43,7 +43,7 @@ async def until(client: JsonLinesClient, wanted: str, type: str, **fields: objec
 async def test_a_killed_nodes_people_leave_and_its_guests_names_are_free(
     nodes: Nodes, stack: AsyncExitStack
 ) -> None:
-    here, there = nodes.start(), nodes.start()
+    here, there = nodes.start_pair()
     room, name = fresh_name("room"), fresh_name("gone")
     alice = await stack.enter_async_context(await guest(here, fresh_name("alice"), room))
     gone = await stack.enter_async_context(await guest(there, name, room))
@@ -83,7 +83,7 @@ async def test_what_a_killed_node_had_not_told_other_services_another_one_tells(
 
 
 async def test_a_stopped_nodes_people_leave_at_once(nodes: Nodes, stack: AsyncExitStack) -> None:
-    here, there = nodes.start("cluster.node_timeout_s=600"), nodes.start("cluster.node_timeout_s=600")
+    here, there = nodes.start_pair("cluster.node_timeout_s=600")
     room, name = fresh_name("room"), fresh_name("gone")
     alice = await stack.enter_async_context(await guest(here, fresh_name("alice"), room))
     gone = await stack.enter_async_context(await guest(there, name, room))
@@ -98,7 +98,7 @@ async def test_a_stopped_nodes_people_leave_at_once(nodes: Nodes, stack: AsyncEx
 
 
 async def test_a_node_that_stood_still_catches_up(nodes: Nodes, stack: AsyncExitStack) -> None:
-    here, there = nodes.start(), nodes.start()
+    here, there = nodes.start_pair()
     room, name, bob = fresh_name("room"), fresh_name("slept"), fresh_name("bob")
     alice = await stack.enter_async_context(await guest(here, fresh_name("alice"), room))
     slept = await stack.enter_async_context(await guest(there, name))
@@ -185,7 +185,7 @@ async def test_while_postgresql_restarts_nothing_that_was_sent_is_lost(stack: As
 async def restart_while_talking(nodes: Nodes, database: postgres.Postgres, stack: AsyncExitStack) -> None:
     room, going_on = fresh_name("room"), True
     codes: set[str] = set()
-    pair = nodes.start(), nodes.start()
+    pair = nodes.start_pair()
 
     async def enter(node: ServerProcess, prefix: str) -> JsonLinesClient:
         return await stack.enter_async_context(await guest(node, fresh_name(prefix), room))

@@ -11,6 +11,7 @@ from blockbuster import BlockBuster
 
 from fastchat import Lagged, Server, WireError
 from tests.clients import JsonLinesClient
+from tests.desk import Desk
 from tests.integration.embedded import member, settings
 
 TINY = {"ring_bytes": 4096, "high_water_bytes": 2048, "low_water_bytes": 0}
@@ -50,6 +51,25 @@ async def test_what_it_says_is_stored_and_heard_by_others_only(server: Server) -
             if event["type"] == "message":
                 break
         assert (event["seq"], event["text"]) == (3, "thanks")
+
+
+async def test_among_nodes_its_name_is_claimed_once_and_given_back(server: Server) -> None:
+    desk = server.chat.hub.names = Desk()
+    desk.elsewhere.add("carl")
+    entering = [asyncio.create_task(server.room("lobby", name).send("hi")) for name in ("bot", "bot", "carl")]
+    async with server.room("lobby") as silent:  # the server's own name is each node's
+        await asyncio.sleep(0)
+        assert len(desk.waiting) == 3
+        desk.answer()
+        one, other, refused = await asyncio.gather(*entering, return_exceptions=True)
+        assert {one, other} == {1, 2}
+        assert isinstance(refused, WireError)
+        assert refused.code == "name_taken"
+        assert silent.user == "server"
+    del entering, one, other, refused
+    gc.collect()  # rooms that nobody refers to are left
+    await asyncio.sleep(0)
+    assert desk.held == []
 
 
 async def test_without_a_name_it_is_not_seen(server: Server) -> None:
