@@ -50,6 +50,10 @@ class NatsBus(BusLink, NatsLink):
         # Its answer comes behind everything that the server has sent us before.
         await self._client.flush()
 
+    async def _finish(self) -> None:
+        await BusLink._finish(self)
+        await NatsLink._finish(self)
+
     async def _serve(self) -> None:
         assert self._client is not None
         async with asyncio.TaskGroup() as tasks:

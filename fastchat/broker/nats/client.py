@@ -149,6 +149,11 @@ class NatsLink(Link):
         await client.open(f"fastchat {self._role}", no_echo=no_echo)
         return client
 
+    async def _finish(self) -> None:
+        # What was posted last may still be with the library, which lets go of it without a word.
+        if self._client is not None:
+            await self._client.flush()
+
     async def _disconnect(self) -> None:
         client, self._client = self._client, None
         if client is not None:

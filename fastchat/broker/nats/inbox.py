@@ -149,6 +149,7 @@ class NatsInbox(NatsLink):
         while self._answers.ready:
             self._idle.clear()
             await self._idle.wait()
+        await super()._finish()
 
 
 def _parse_reply(reply: str) -> tuple[str, int, str]:
