@@ -363,6 +363,28 @@ async def test_a_queue_that_was_deleted_is_there_again(broker: RabbitMQ, name: s
         taking.deliveries[0].accept()
 
 
+async def test_the_permissions_that_are_documented_are_enough(broker: RabbitMQ, name: str) -> None:
+    await asyncio.to_thread(broker.control, "add_user", name, "word")
+    rights = (rf"^{name}\.", rf"^({name}\.|amq\.default)", rf"^{name}\.")
+    await asyncio.to_thread(broker.control, "set_permissions", name, *rights)
+    url = broker.url.replace("guest:guest@", f"{name}:word@")
+    bus, events = RabbitBus(url, name), RabbitEvents(url, name, f"{name}.archive")
+    inbox, taking = RabbitInbox(url, name), Taking()
+    bus.listen(lambda subject, payload: None, lambda: None)
+    bus.subscribe("fc.nodes")
+    inbox.listen(taking)
+    async with started(bus), started(events), started(inbox):
+        await bus.probe()
+        assert await events.send([outgoing(1)]) == 1
+        await put(broker.url, f"{name}.inbox", b"nonsense")
+        await until(lambda: taking.deliveries)
+        taking.deliveries[0].reject("no JSON")
+        async with library(broker.url) as channel:
+            assert (await first_of(await channel.get_queue(f"{name}.inbox.dead"))).body == b"nonsense"
+    with pytest.raises(BrokerError, match="does not let this user do that"):
+        await RabbitEvents(url, "another").start()
+
+
 # A broker that breaks
 
 

@@ -108,6 +108,26 @@ class Transport(TransportFactory):
             self._writer.transport.abort()
 
 
+class _Connection(Connection):
+    """Knows its tasks, of which the library ends some later than it says that it is closed."""
+
+    def __init__(self, url: URL, transport: Transport) -> None:
+        super().__init__(url, transport_factory=transport)
+        self.tasks: set[asyncio.Task[Any]] = set()
+
+    def create_task(self, coro: Any) -> Any:
+        wrapper: Any = super().create_task(coro)
+        self.tasks.add(wrapper.task)
+        wrapper.task.add_done_callback(self.tasks.discard)
+        return wrapper
+
+    async def end(self) -> None:
+        """Waits until all of them are over."""
+        while self.tasks:
+            await asyncio.wait(self.tasks)
+        await asyncio.sleep(0)  # for the library's task that has waited for these
+
+
 class RabbitLink(Link):
     """A link with one connection and one channel in it."""
 
@@ -115,7 +135,7 @@ class RabbitLink(Link):
         super().__init__(url, role)
         self._library_url = URL(url).update_query(heartbeat=str(HEARTBEAT_S))
         self._transport = Transport()
-        self._connection: Connection | None = None
+        self._connection: _Connection | None = None
         self._channel: Channel | None = None
         self._blocked = False
         self._is_closing = False
@@ -136,7 +156,7 @@ class RabbitLink(Link):
         ``on_delivery`` is called in the loop's thread as soon as a message has arrived; such need no answer.
         """
         self._transport = Transport(on_delivery)
-        self._connection = Connection(self._library_url, transport_factory=self._transport)
+        self._connection = _Connection(self._library_url, self._transport)
         properties: dict[str, Any] = {"product": "fastchat", "connection_name": f"fastchat {self._role}"}
         try:
             await self._connection.connect(client_properties=properties)
@@ -183,14 +203,20 @@ class RabbitLink(Link):
             await self._channel.flush()
             await self._connection.close()
 
+    async def close(self) -> None:
+        await super().close()
+        # Where it was cancelled in the middle of this.
+        await self._let_go()
+
     async def _disconnect(self) -> None:
         self._blocked = False
         self._channel = None
-        connection, self._connection = self._connection, None
         self._transport.abort()
-        if connection is not None:
+        if self._connection is not None:
             with suppress(AMQPConnectionError):
-                await connection.close(ConnectionError("the connection is let go"))
+                await self._connection.close(ConnectionError("the connection is let go"))
+            await self._connection.end()
+            self._connection = None
 
     def _explained(self, error: BaseException) -> Exception:
         """The same in words of the settings, as BrokerError where only these can mend it."""
