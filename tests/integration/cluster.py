@@ -46,7 +46,8 @@ class Nodes:
         self.name = f"test-{token_hex(6)}"
         """At the broker."""
         # What a killed server leaves behind goes with the test.
-        self._environment = {"XDG_DATA_HOME": stack.enter_context(TemporaryDirectory())}
+        self.data_home = stack.enter_context(TemporaryDirectory())
+        self._environment = {"XDG_DATA_HOME": self.data_home}
         self._settings = (*USUAL, f"cluster.name={self.name}", f"broker.name={self.name}", *settings)
 
     def start(self, *settings: str, store: str | None = None, broker: str | None = None) -> ServerProcess:

@@ -4,8 +4,11 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +76,27 @@ async def test_each_worker_is_a_node_that_is_ready(server: ServerProcess) -> Non
     assert report["status"] == "ready"
     assert isinstance(report["parts"], dict)
     assert {"store": "ok", "bus": "ok"}.items() <= report["parts"].items()
+
+
+@pytest.mark.timeout(120)
+def test_the_operator_reaches_the_first_worker() -> None:
+    with chat_of_nodes(BROKERS["nats"]()) as nodes:
+        settings = (f"store.url={nodes.store}", f"cluster.name={nodes.name}")
+        server = nodes.start(f"server.workers={WORKERS}", *settings)
+        socket = Path(nodes.data_home, "fastchat", f"{nodes.name}.control")
+        assert socket.is_socket()
+        sets = [word for setting in settings for word in ("--set", setting)]
+        made = subprocess.run(
+            [sys.executable, "-m", "fastchat", "room", *sets, "create", "support"],
+            env={**os.environ, "XDG_DATA_HOME": nodes.data_home},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (made.returncode, made.stderr) == (0, "")
+        assert server.stop() == 0
+        assert not socket.exists()
 
 
 @pytest.mark.timeout(120)
