@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -231,6 +232,7 @@ class Shared(Generic[S]):
                     self._server = self._kind.found(json.loads(state.read_text()))
                 else:
                     self._server = self._kind()
+                    guard()
                     try:
                         self._server.start()
                     except BaseException:
@@ -260,12 +262,34 @@ def close_all() -> None:
     owner, _, folder = os.environ.get(RUN, "").partition(":")
     if owner != str(os.getpid()):
         return
-    for state in Path(folder).glob("*.json"):
+    close_folder(Path(folder))
+    del os.environ[RUN]
+
+
+# For a run whose first process is killed: nobody would end what it has shared.
+GUARD = """
+while kill -0 "$1" 2>/dev/null; do sleep 1; done
+[ ! -d "$2" ] || exec "$3" -m tests.services.service "$2"
+"""
+
+
+def guard() -> None:
+    """Has what this run shares ended soon after its first process, however that ends."""
+    owner, _, folder = os.environ[RUN].partition(":")
+    subprocess.run(
+        ["setsid", "--fork", "sh", "-c", GUARD, "guard", owner, folder, sys.executable],
+        check=True, cwd=Path(__file__).parents[2],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def close_folder(folder: Path) -> None:
+    """Ends what a run has shared whose folder this is."""
+    for state in folder.glob("*.json"):
         module, _, name = state.stem.partition(":")
         kind: type[Service] = getattr(importlib.import_module(module), name)
         kind.found(json.loads(state.read_text())).close()
     shutil.rmtree(folder)
-    del os.environ[RUN]
 
 
 @contextmanager
@@ -276,3 +300,7 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+if __name__ == "__main__":
+    close_folder(Path(sys.argv[1]))
