@@ -217,11 +217,14 @@ class Writer:
             self._failed(error)
 
     def _do(self, job: Job) -> None:
+        commit_s = self._commit_s
         try:
             if job.volatile:
                 set_durability(self._connected(), "normal")
             with self._transaction() as connection:
                 result = job.run(connection)
+            # What does not wait for the disk, or only reads, says nothing of how long events have to.
+            self._commit_s = commit_s
             if job.volatile:
                 set_durability(connection, self._durability)
         except Exception as error:
