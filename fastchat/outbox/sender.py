@@ -125,7 +125,10 @@ class Sender:
 
     async def _count_for_ever(self) -> None:
         while True:
-            await self.count()
+            try:
+                await self.count()
+            except Exception:
+                logger.exception("what waits for the broker could not be counted")
             await asyncio.sleep(BACKLOG_S)
 
     async def count(self) -> None:
