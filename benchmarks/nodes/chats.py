@@ -45,7 +45,7 @@ def chat(server: Postgres, nodes: int, broker: Broker | None = None, url: str = 
     store = server.create_database()
     settings = [f"broker.url={url}", "broker.events=[]"] if broker is not None else []
     name = f"bench-{token_hex(4)}"
-    settings += [f"cluster.name={name}", f"broker.name={name}"]
+    settings += [f"cluster.name={name}", f"broker.name={name}", "server.control=off"]
     with contextlib.ExitStack() as stack:
         running_nodes = [stack.enter_context(fastchat(*settings, store=store)) for _ in range(nodes)]
         yield Chat(running_nodes, server, broker)

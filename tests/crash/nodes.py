@@ -164,7 +164,7 @@ class Chat:
             self.links[f"{what} of node {number}"] = link
             urls[what] = link.url(url)
         settings: tuple[str, ...] = (*SETTINGS, f"store.url={urls['store']}", f"broker.url={urls['broker']}")
-        settings += (f"cluster.name={self.name}", f"broker.name={self.name}")
+        settings += (f"cluster.name={self.name}", f"broker.name={self.name}", "server.control=off")
         if isinstance(self.broker, RabbitMQ):
             settings += (f"broker.queue={QUEUE}",)
         log = self._directory / f"node-{number}.log"
