@@ -1,8 +1,10 @@
 """What every bus promises, on real brokers."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit
 
 import pytest
 from structlog.testing import capture_logs
@@ -153,6 +155,23 @@ async def test_a_probe_needs_a_connection(kind: Kind) -> None:
         await node.bus.close()
         with pytest.raises(BrokerError):
             await node.bus.probe()
+
+
+async def probe_for_ever(node: Node) -> None:
+    while True:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(node.bus.probe(), 1)
+
+
+async def test_probes_of_a_connection_that_is_lost_end_with_an_error_of_ours(kind: Kind) -> None:
+    port = urlsplit(kind.url).port
+    assert port is not None
+    with Proxy(port) as proxy:
+        async with nodes(kind, 1, proxy.url(kind.url)) as (node,):
+            await node.bus.probe()
+            proxy.cut()
+            with pytest.raises(BrokerError):
+                await probe_for_ever(node)
 
 
 async def test_what_was_published_before_the_end_is_sent(kind: Kind) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from nats.errors import Error
+
 from fastchat.broker.bus import BusLink
 from fastchat.broker.interface import BrokerError
 from fastchat.broker.nats import subjects
@@ -47,8 +49,11 @@ class NatsBus(BusLink, NatsLink):
     async def probe(self) -> None:
         if self._client is None or not self.is_connected:
             raise BrokerError(self.problem or f"{self.where} is away")
-        # Its answer comes behind everything that the server has sent us before.
-        await self._client.flush()
+        try:
+            # Its answer comes behind everything that the server has sent us before.
+            await self._client.flush()
+        except (Error, OSError) as error:
+            raise BrokerError(self.problem or f"{self.where}: {error}") from None
 
     async def _finish(self) -> None:
         await BusLink._finish(self)

@@ -4,6 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from redis.exceptions import RedisError
+
 from fastchat.broker.bus import BusLink
 from fastchat.broker.interface import BrokerError
 from fastchat.broker.link import ANSWER_TIMEOUT_S, PING_INTERVAL_S
@@ -53,8 +55,13 @@ class RedisBus(BusLink, RedisLink):
             raise BrokerError(self.problem or f"{self.where} is away")
         pong: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pongs.append(pong)
-        await self._listening.send([("PING",)])
-        await pong
+        try:
+            await self._listening.send([("PING",)])
+        except (RedisError, OSError) as error:
+            raise BrokerError(self.problem or f"{self.where}: {error}") from None
+        await asyncio.wait([pong])
+        if pong.cancelled():
+            raise BrokerError(self.problem or f"{self.where}: the connection was lost")
 
     async def _serve(self) -> None:
         assert self._listening is not None
