@@ -21,7 +21,7 @@ from fastchat.auth.names import name_key
 from fastchat.cluster.interface import Names, Openings, Others
 from fastchat.guest_rooms import GuestRooms
 from fastchat.hooks.interface import Hooks, Kind
-from fastchat.messages import Code, WireError
+from fastchat.messages import Close, Code, WireError
 from fastchat.moderation import Moderation, act_of, rules_of
 from fastchat.notices import NoticeTaker
 from fastchat.people import Role, User
@@ -190,6 +190,10 @@ class Room:
         self.rules.replace(facts)
         if self.rules.is_needless:
             self.rules = None
+
+    def on_lost(self) -> None:
+        """This node has missed what nobody has any more."""
+        self._hub.give_up(self)
 
     # What its rules are
 
@@ -429,6 +433,16 @@ class Hub:
                 for session in self.population.sessions(name):
                     if room.role(session.person, act.at_ms) is Role.OUTSIDER:
                         session.expel(room.name, act.author, reason)
+
+    def give_up(self, room: Room) -> None:
+        """Has those who are in the room here come back: it is opened anew then, from where the store begins."""
+        for name in list(room.members):
+            for session in self.population.sessions(name):
+                if room.name in session.rooms:
+                    session.end(Close.RESTART, f"room {room.name} has to be opened anew; come back")
+        if self.rooms.get(room.name) is room:
+            del self.rooms[room.name]
+            self._empty.pop(room.name, None)
 
     def hold(self, room: Room) -> None:
         """Keeps a room, whether it has members or not, until ``release``."""

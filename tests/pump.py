@@ -85,6 +85,7 @@ class OpenRoom:
     pump: Pump
     name: str = "lobby"
     ring_bytes: int = RING_BYTES
+    lost: bool = False
     log: RoomLog = field(init=False)
     told_facts: list[Facts] = field(default_factory=list)
     """What the log has told of facts that others have changed."""
@@ -102,6 +103,10 @@ class OpenRoom:
     def on_facts(self, facts: Facts) -> None:
         """Another process has changed the facts."""
         self.told_facts.append(facts)
+
+    def on_lost(self) -> None:
+        """The log tells nothing more."""
+        self.lost = True
 
     def begin(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
         """Appends; the answer comes with a turn of the pump at the latest."""

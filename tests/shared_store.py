@@ -78,6 +78,9 @@ class _Nobody:
     def on_foreign(self, stored: Stored) -> None:
         raise AssertionError("the truth has nothing from elsewhere")
 
+    def on_lost(self) -> None:
+        pass
+
     def on_facts(self, facts: Facts) -> None:
         raise AssertionError("the truth has nothing from elsewhere")
 

@@ -138,6 +138,9 @@ class Follower(Protocol):
     def on_facts(self, facts: Facts) -> None:
         """Another node has changed the facts: they are these now."""
 
+    def on_lost(self) -> None:
+        """Events were trimmed that had not been told: this log tells nothing more, open it anew."""
+
 
 class RoomLog(Protocol):
     """One room's events, numbered 1, 2, 3 … without holes."""

@@ -269,6 +269,21 @@ def test_what_is_not_kept_is_trimmed_and_what_waits_is(nodes: Nodes) -> None:
     assert lobby.say("next").seq == 21
 
 
+def test_a_node_that_has_missed_what_nobody_has_any_more_says_so(nodes: Nodes) -> None:
+    store = nodes.start(retention=lambda room: Retention(events=3))
+    one, other = nodes.room(store), nodes.room(nodes.start())
+    one.fill(2)
+    nodes.wait_until(lambda: other.log.head == 2)
+    nodes.lost = lambda committed: True
+    one.fill(10)
+    trim(store)
+    nodes.wait_until(lambda: one.log.first == 10)
+    other.store.compare()  # type: ignore[attr-defined]
+    nodes.wait_until(lambda: other.lost)
+    anew = nodes.room(nodes.stores[1])
+    assert (other.log.head, anew.log.head, anew.replay(0)[0]) == (2, 12, 10)
+
+
 def trim(store: PostgresStore) -> None:
     async def run() -> None:
         connection = await store._server.connect("upkeep")

@@ -21,7 +21,6 @@ BUS_WAIT_S = 0.02
 """For what is missing: it may be under way on the bus, or be an own commit that is about to be answered."""
 
 READ_RETRY_S = 1.0
-TRIMMED_RETRY_S = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -187,14 +186,15 @@ class PostgresLog:
             return
         first, bodies = found
         if first != after + 1 or not bodies:
-            logger.error(
-                "room %s has been trimmed beyond what this node has told, which is event %d: its people "
-                "here get nothing more until the server is restarted; keep more of it",
+            logger.warning(
+                "room %s has been trimmed beyond event %d, the newest that this node has told; its people "
+                "here are sent away to come back, keep more of it (keep_events and the like)",
                 self.room,
                 after,
             )
-            self._store.later(TRIMMED_RETRY_S, self._fill)
-            return
+            if self._follower is not None:
+                self._follower.on_lost()
+            return  # with _filling set: nothing is looked for any more
         try:
             for seq, body in enumerate(bodies, first):
                 self.on_foreign(seq, body)
