@@ -89,6 +89,9 @@ class Senders:
     def on_facts(self, facts: Facts) -> None:
         """There is nobody else."""
 
+    def on_lost(self) -> None:
+        """Nothing is trimmed."""
+
 
 def draft_of(author: str, number: int) -> Draft:
     return Draft(

@@ -435,7 +435,7 @@ class Hub:
                         session.expel(room.name, act.author, reason)
 
     def give_up(self, room: Room) -> None:
-        """Has those who are in the room here come back: it is opened anew then, from where the store begins."""
+        """Has those who are in the room here come back to it: it is opened anew then."""
         for name in list(room.members):
             for session in self.population.sessions(name):
                 if room.name in session.rooms:
