@@ -12,7 +12,8 @@ from typing import Any
 from fastchat._fanout import Fanout, Writer
 from fastchat._ring import Profile
 from fastchat.messages import WireError, encode_lagged
-from fastchat.rooms import Hub, Room, RoomSettings
+from fastchat.room import Room, RoomSettings
+from fastchat.rooms import Hub
 from fastchat.store import BLOCK_EVENTS, Draft, Kind
 from fastchat.store.sqlite import SqliteStore
 from fastchat.store.sqlite.reader import Reader

@@ -29,7 +29,8 @@ from fastchat.messages import encode_lagged
 from fastchat.notices import Notices
 from fastchat.outbox import Sender
 from fastchat.population import Population
-from fastchat.rooms import Hub, RoomSettings
+from fastchat.room import RoomSettings
+from fastchat.rooms import Hub
 from fastchat.session import Limits, check_content
 from fastchat.store import Retention, Store, StoreError, open_store
 from fastchat.store.interface import SendingStore, SharedStore

@@ -23,7 +23,8 @@ from fastchat._ring import Profile
 from fastchat.messages import ROOM_PATTERN, Close, WireError
 from fastchat.people import LOCAL_USER, User
 from fastchat.population import Devices
-from fastchat.rooms import Hub, Room
+from fastchat.room import Room
+from fastchat.rooms import Hub
 from fastchat.session import UNSTORED_MAX
 from fastchat.store import Draft, Kind, Stored
 

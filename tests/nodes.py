@@ -11,7 +11,7 @@ from functools import partial
 from fastchat.auth.authentication import Policy
 from fastchat.cluster.names import ClaimedNames
 from fastchat.cluster.people import NodePeople
-from fastchat.rooms import RoomSettings
+from fastchat.room import RoomSettings
 from fastchat.session import Limits
 from fastchat.store.interface import Committed
 from tests.fakes import FakeLoop

@@ -16,7 +16,8 @@ from fastchat.auth.authentication import Authentication, Policy
 from fastchat.chat import Census, Chat, Profiles
 from fastchat.connection import Connection, LineConnection, WebSocketConnection
 from fastchat.messages import Reply, bye, dumps, encode_lagged, encode_sent
-from fastchat.rooms import Hub, RoomSettings
+from fastchat.room import RoomSettings
+from fastchat.rooms import Hub
 from fastchat.session import Limits, Session
 from fastchat.store import MemoryStore, Store, Stored
 from tests.fakes import FakeLoop, FakeTransport, PlainPasswords

@@ -18,7 +18,8 @@ from benchmarks.micro.transports import NullTransport, make_event
 from fastchat._fanout import Fanout, Writer
 from fastchat._ring import Profile
 from fastchat._websocket import TEXT, encode_frame
-from fastchat.rooms import Hub, Room, RoomSettings
+from fastchat.room import Room, RoomSettings
+from fastchat.rooms import Hub
 from fastchat.store import BLOCK_EVENTS
 from fastchat.store.sqlite import SqliteStore
 from tests.pump import Pump, message

@@ -17,7 +17,8 @@ from fastchat.inbox.authors import Authors
 from fastchat.inbox.commands import Order, parse_order
 from fastchat.local import Inbox
 from fastchat.messages import Code, Reply, WireError
-from fastchat.rooms import Hub, Room
+from fastchat.room import Room
+from fastchat.rooms import Hub
 from fastchat.session import Limits, Session, check_content
 from fastchat.store import Draft, Kind, Stored
 

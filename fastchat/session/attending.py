@@ -6,7 +6,7 @@ from typing import Any
 from fastchat.auth.names import name_key, normalize_name
 from fastchat.messages import Code, Command, WireError
 from fastchat.people import User
-from fastchat.rooms import Room
+from fastchat.room import Room
 from fastchat.session.conversation import Conversation
 from fastchat.store.interface import Account
 

@@ -9,7 +9,8 @@ from fastchat.messages import Close, Code, Command, WireError, error_reply
 from fastchat.people import Role, User
 from fastchat.permissions import INSIDE, LEAST, Action, Rules, no_such_room
 from fastchat.population import NOBODY, Devices
-from fastchat.rooms import Hub, Membership, Room
+from fastchat.room import Membership, Room
+from fastchat.rooms import Hub
 from fastchat.session.interface import Limits, Peer, State
 from fastchat.session.turns import Turns
 

@@ -8,7 +8,7 @@ from functools import partial
 from fastchat.auth.names import name_key, normalize_name
 from fastchat.messages import Code, Command, WireError
 from fastchat.people import Role, User
-from fastchat.rooms import Room
+from fastchat.room import Room
 from fastchat.session.conversation import Conversation
 from fastchat.session.gathering import gather, names_of, no_such_user, reach
 from fastchat.session.posting import post_message

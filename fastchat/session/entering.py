@@ -12,7 +12,7 @@ from fastchat.hooks.interface import Kind
 from fastchat.messages import PROTOCOL_VERSION, Code, Command, WireError
 from fastchat.people import Role, User
 from fastchat.permissions import Action, no_such_room
-from fastchat.rooms import Room
+from fastchat.room import Room
 from fastchat.session.authorizing import permitted
 from fastchat.session.conversation import Conversation
 from fastchat.session.directing import other_of

@@ -14,7 +14,8 @@ from functools import partial
 from fastchat.messages import Code, Command, WireError
 from fastchat.people import Role
 from fastchat.permissions import Action
-from fastchat.rooms import Hub, Membership, Room
+from fastchat.room import Membership, Room
+from fastchat.rooms import Hub
 from fastchat.session.conversation import Conversation
 from fastchat.store import Direct
 from fastchat.store.pairs import has_guest, part_of, parts_of

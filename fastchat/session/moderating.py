@@ -16,7 +16,7 @@ from fastchat.auth.names import name_key, normalize_name
 from fastchat.messages import Code, Command, WireError
 from fastchat.people import OPERATOR, User
 from fastchat.permissions import Action, Rules
-from fastchat.rooms import Room
+from fastchat.room import Room
 from fastchat.session.conversation import Conversation
 from fastchat.session.interface import State
 from fastchat.store import Block, Draft, Kind, Page, Stored

@@ -7,7 +7,7 @@ import orjson
 
 from fastchat.messages import Code, Command, WireError
 from fastchat.permissions import Action
-from fastchat.rooms import Membership, Room
+from fastchat.room import Membership, Room
 from fastchat.session.attending import come_back
 from fastchat.session.conversation import Conversation
 from fastchat.session.gathering import gather

@@ -9,7 +9,7 @@ import orjson
 from fastchat.messages import Code, Command, WireError
 from fastchat.people import Role
 from fastchat.permissions import Rules
-from fastchat.rooms import Room
+from fastchat.room import Room
 from fastchat.session.conversation import Conversation
 from fastchat.session.directing import other_of, own_directs
 from fastchat.store import Direct, Page

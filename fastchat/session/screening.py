@@ -14,7 +14,7 @@ from typing import Any
 from fastchat._hooks import Entry
 from fastchat.hooks.interface import UNASKED, Hooks, Message, Question
 from fastchat.messages import Command, WireError
-from fastchat.rooms import Membership
+from fastchat.room import Membership
 from fastchat.session.conversation import Conversation
 from fastchat.session.interface import State
 from fastchat.store import Draft, Kind

@@ -9,7 +9,7 @@ from fastchat.hooks.interface import Kind
 from fastchat.local import LocalRooms, LocalUser, Seat
 from fastchat.messages import Close, WireError
 from fastchat.population import Population
-from fastchat.rooms import Room, RoomSettings
+from fastchat.room import Room, RoomSettings
 from fastchat.session import Limits
 from fastchat.store import Direct
 from tests.answers import refusal, types

@@ -39,7 +39,8 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("protocols.stream",), "the interface between an edge and its connection"),
     (("chat",), "what all connections of one server share"),
     (("dialects", "session"), "bytes to commands and replies to bytes; one connection's conversation"),
-    (("rooms",), "hub, rooms, membership"),
+    (("rooms",), "the hub: all rooms"),
+    (("room",), "one room, and who is a member of it"),
     (
         ("moderation", "presence", "replay"),
         "its rules, who is in it and what is told of them, what its ring has forgotten",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fastchat._fanout import Channel, Subscription
 from fastchat.presence import TYPING_REPEAT_S, Circumstances, Presence
-from fastchat.rooms import RoomSettings
+from fastchat.room import RoomSettings
 from tests.fakes import FakeLoop
 
 INTERVAL_S = 1.0

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fastchat._fanout import Writer
 from fastchat.messages import WireError
-from fastchat.rooms import Membership, Room, RoomSettings
+from fastchat.room import Membership, Room, RoomSettings
 from fastchat.store import Draft, Kind, Stored
 from tests.fakes import FakeTransport
 from tests.parties import Party, parse_lines

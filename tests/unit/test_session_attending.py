@@ -4,7 +4,7 @@ import pytest
 
 from fastchat.auth.names import name_key
 from fastchat.people import Grant, Role, User
-from fastchat.rooms import RoomSettings
+from fastchat.room import RoomSettings
 from fastchat.store import MemoryStore
 from fastchat.store.interface import Account
 from tests.answers import refusal, types

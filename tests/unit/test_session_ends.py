@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from fastchat.messages import dumps
-from fastchat.rooms import RoomSettings
+from fastchat.room import RoomSettings
 from tests.answers import seqs, types
 from tests.parties import Client, Document, JsonClient, Party, Program, parse_lines
 from tests.slow_store import SlowLog, SlowStore

@@ -7,7 +7,7 @@ import pytest
 from fastchat.messages import COMMANDS
 from fastchat.people import Grant, Role, User
 from fastchat.permissions import LEAST, Action
-from fastchat.rooms import RoomSettings
+from fastchat.room import RoomSettings
 from fastchat.store import Account, AuditEntry
 from tests import role_matrix
 from tests.answers import refusal, shortest

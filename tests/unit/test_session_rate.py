@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fastchat.messages import COMMANDS, Code, WireError
-from fastchat.rooms import RoomSettings
+from fastchat.room import RoomSettings
 from fastchat.session import Limits
 from tests.answers import refusal, shortest
 from tests.parties import Party, Program

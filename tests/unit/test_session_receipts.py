@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastchat.rooms import RoomSettings
+from fastchat.room import RoomSettings
 from tests.answers import refusal, said
 from tests.parties import Document, Party, Program
 from tests.slow_store import SlowStore

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fastchat.messages import SEQ_MAX
-from fastchat.rooms import RoomSettings
+from fastchat.room import RoomSettings
 from fastchat.session import Limits
 from tests.answers import refusal, said, seqs
 from tests.parties import Party
