@@ -114,8 +114,9 @@ class Link(ABC):
     def _on_failure(self, error: Exception) -> None:
         problem = self._describe(error)
         if isinstance(error, BrokerError) and not self._tried.is_set():
+            # Whoever starts it tells of this one.
             self._refused = BrokerError(problem)
-        if problem != self._problem:
+        elif problem != self._problem:
             _logger.warning("broker away", role=self._role, server=self.where, reason=problem)
         self._problem = problem
         self._tried.set()

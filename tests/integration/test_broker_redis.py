@@ -68,6 +68,30 @@ async def test_nothing_overtakes_what_a_full_redis_refuses() -> None:
             await out.close()
 
 
+async def test_what_is_no_redis_is_said_once_and_without_its_bytes() -> None:
+    answered = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal answered
+        answered += 1
+        writer.write(b'INFO {"client_id": %d}\r\n' % answered)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    bus = RedisBus(f"redis://{host}:{port}", "elsewhere")
+    try:
+        with capture_logs() as logs:
+            await bus.start()
+            await until(lambda: answered == 3, "further tries")
+        assert [line["reason"] for line in logs] == [f"{host}:{port}: what answers there is no Redis"]
+    finally:
+        await bus.close()
+        server.close()
+        await server.wait_closed()
+
+
 async def test_who_is_refused_learns_it_at_the_start_and_without_the_password() -> None:
     with running(Redis("--requirepass", "right-one")) as server:
         address = server.url.removeprefix("redis://")

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import aio_pika
+import aiormq
 import pytest
 from pamqp.common import FieldTable
 from structlog.testing import capture_logs
@@ -230,6 +231,28 @@ async def test_the_bus_comes_back_after_a_cut_with_its_subscriptions(broker: Rab
             bus.publish("fc.nodes", b"heard")
             await until(lambda: got)
     assert got == [b"heard"]
+
+
+async def test_a_bus_that_never_rests_keeps_its_connection(
+    broker: RabbitMQ, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # RabbitMQ sends no heartbeats beside messages, and the library, which gets none of these, counts frames.
+    monkeypatch.setattr(aiormq.Connection, "HEARTBEAT_GRACE_MULTIPLIER", 0.2)
+    heard = asyncio.Event()
+    bus = RabbitBus(broker.url, name)
+    bus.listen(lambda subject, payload: heard.set(), lambda: None)
+    bus.subscribe("busy")
+    with capture_logs() as logs:
+        async with started(bus):
+            await bus.probe()
+            until_s = asyncio.get_running_loop().time() + 2.5  # the library looks once a second
+            while asyncio.get_running_loop().time() < until_s:
+                heard.clear()
+                bus.publish("busy", b"more")
+                async with asyncio.timeout(WAIT_S):
+                    await heard.wait()
+                await asyncio.sleep(0.01)
+    assert [line["event"] for line in logs] == ["broker connected"]
 
 
 async def test_a_link_that_carries_nothing_any_more_is_noticed(broker: RabbitMQ, name: str) -> None:

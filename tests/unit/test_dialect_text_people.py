@@ -188,9 +188,8 @@ def test_direct_messages_say_who_wrote_and_do_not_move_the_person() -> None:
     assert encode_event(orjson.dumps(event)) == b"[@alice] alice: hi\n"
     joined: Reply = {"type": "joined", "room": "@alice,~bob", "head": 3, "members": 2, "cursor": 0}
     assert speaker.encode({**joined, "unread": 0}) == b""
-    assert (
-        speaker.encode({**joined, "unread": 3}) == b"* alice wrote to you while you were away (3 messages):\n"
-    )
+    # It may have been while the reader was away, or this moment on another node.
+    assert speaker.encode({**joined, "unread": 3}) == b"* new from alice (3):\n"
     assert parse("hi", speaker)[0] == {"type": "send", "room": "lobby", "text": "hi"}
     assert parse("/msg ALICE", speaker)[0] == {"type": "history", "room": "@alice,~bob", "limit": 20}
     assert parse("/msg alice  how are you?", speaker)[0] == {

@@ -23,6 +23,7 @@ from aiormq.exceptions import (
 )
 from pamqp import commands, frame
 from pamqp.exceptions import PAMQPException
+from pamqp.heartbeat import Heartbeat
 from yarl import URL
 
 from fastchat.broker.interface import BrokerError
@@ -36,6 +37,8 @@ HEARTBEAT_S = 2
 WATCH_INTERVAL_S = 0.25
 READ_BUFFER_BYTES = 256 * 1024
 
+_HEARTBEAT = frame.marshal(Heartbeat(), 0)
+
 _NOT_ALLOWED = 530
 _ACCESS_REFUSED = 403
 
@@ -48,14 +51,15 @@ _logger = get_logger(__name__)
 class _Reader(asyncio.StreamReader):
     """Remembers when it has last heard anything: what the library knows of it, it keeps to itself.
 
-    ``on_delivery`` gets all deliveries, and the library none.
+    ``on_delivery`` gets all deliveries, and the library none. A server that always has some to send sends no
+    heartbeats beside them, so that the library would take it for gone: of whatever comes it hears as of a heartbeat.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_delivery: OnDelivery | None) -> None:
         super().__init__(limit=READ_BUFFER_BYTES, loop=loop)
         self._deliveries = None if on_delivery is None else Deliveries(on_delivery)
         self._clock = loop.time
-        self.heard_at = loop.time()
+        self._passed_on_at = self.heard_at = loop.time()
         self.heard = b""
 
     def feed_data(self, data: Any) -> None:
@@ -63,6 +67,11 @@ class _Reader(asyncio.StreamReader):
         self.heard = data = bytes(data)
         if self._deliveries is not None:
             data = self._deliveries.receive_data(data)
+            if data:
+                self._passed_on_at = self.heard_at
+            elif self.heard_at - self._passed_on_at > WATCH_INTERVAL_S:
+                # Nothing else is on its way: what is passed on are whole frames.
+                self._passed_on_at, data = self.heard_at, _HEARTBEAT
         super().feed_data(data)
 
 

@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    InvalidResponse,
     NoPermissionError,
     RedisError,
     ResponseError,
@@ -125,6 +126,9 @@ class RedisLink(Link):
         self._connections.append(connection)
         try:
             await connection.open(self.where)
+        except InvalidResponse:
+            # Without what it says: each time other bytes, and a line in the log for each try.
+            raise ConnectionError("what answers there is no Redis") from None
         except RedisError as error:
             raise ConnectionError(str(error)) from error
         return connection

@@ -31,7 +31,7 @@ def _show_joined(place: Place, reply: Reply) -> Lines:
     room, unread = reply["room"], reply.get("unread", 0)
     if room.startswith("@"):
         other = place.meet(room)
-        return [f"* {other} wrote to you while you were away ({unread} messages):"] if unread else []
+        return [f"* new from {other} ({unread}):"] if unread else []
     place.enter(room)
     count = reply["members"]
     people = "nobody else" if count == 1 else "one other" if count == 2 else f"{count - 1} others"
