@@ -22,7 +22,7 @@ from fastchat.control.options import FAILURE, USAGE, ConfigFile, Sets, end
 from fastchat.errors import StartError
 
 app = typer.Typer(
-    help="A chat server: rooms over WebSocket, JSON lines and plain text.",
+    help="A chat server: WebSocket, JSON lines and plain text, on one machine or on many.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

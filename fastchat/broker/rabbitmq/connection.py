@@ -52,7 +52,8 @@ class _Reader(asyncio.StreamReader):
     """Remembers when it has last heard anything: what the library knows of it, it keeps to itself.
 
     ``on_delivery`` gets all deliveries, and the library none. A server that always has some to send sends no
-    heartbeats beside them, so that the library would take it for gone: of whatever comes it hears as of a heartbeat.
+    heartbeats beside them, and the library would take it for gone: of what it is not given it hears as of a
+    heartbeat.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_delivery: OnDelivery | None) -> None:
