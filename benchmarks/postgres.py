@@ -32,7 +32,8 @@ ROUNDS = 3
 class Senders:
     """Clients of a store in this process; what its threads deliver is called here."""
 
-    def __init__(self, rooms: int, senders: int) -> None:
+    def __init__(self, rooms: int, senders: int, prefix: str = "room") -> None:
+        self._prefix = prefix
         self._due: queue.SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]]] = queue.SimpleQueue()
         self._rooms = rooms
         self._senders = senders
@@ -44,7 +45,7 @@ class Senders:
 
     def run(self, store: Store, seconds: float) -> float:
         """Appends a second."""
-        logs = [self._open(store, f"room-{number}") for number in range(self._rooms)]
+        logs = [self._open(store, f"{self._prefix}-{number}") for number in range(self._rooms)]
         for sender in range(self._senders):
             self._send(logs[sender % len(logs)], f"user-{sender}")
         began_at, until = time.perf_counter(), time.perf_counter() + seconds

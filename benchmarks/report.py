@@ -3,7 +3,8 @@
 Each command that measures saves its results as `benchmarks/results/NAME.json`, which holds,
 beside the raw numbers, finished Markdown under ``tables``: `{"tables": {"peers-fan-out": "| … |"}}`.
 What stands in a document between `<!-- table: peers-fan-out -->` and `<!-- end -->` is replaced by it, so
-that no table is typed.
+that no table is typed. Tables of docs/scaling.md are computed from what several of them have saved
+(`benchmarks/scaling`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import pathlib
 import re
 import sys
 from typing import Any
+
+from benchmarks.scaling.inputs import read_inputs
+from benchmarks.scaling.tables import tabulate
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -32,11 +36,11 @@ def save_results(name: str, results: dict[str, Any], tables: dict[str, str]) -> 
 
 
 def read_tables() -> dict[str, str]:
-    """All tables that have been saved, by name."""
+    """All tables that have been saved, and those that are computed from what was saved, by name."""
     tables: dict[str, str] = {}
     for path in sorted(RESULTS.glob("*.json")):
         tables |= json.loads(path.read_text(encoding="utf-8")).get("tables", {})
-    return tables
+    return tables | tabulate(read_inputs(RESULTS))
 
 
 def fill(text: str, tables: dict[str, str]) -> str:
