@@ -109,9 +109,7 @@ def test_inputs_are_what_was_saved() -> None:
 def test_the_formulas_use_no_name_that_the_table_does_not_have() -> None:
     text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
     (formulas,) = re.findall(r"\n```\n(.*?)```", text, re.DOTALL)
-    assumed = set(
-        re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
-    )
+    assumed = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
     measured = set(re.findall(r"`(\w+)`", tabulate_inputs(read_inputs(RESULTS)))) | {"node"}
     computed = set(re.findall(r"^(\w+) +=", formulas, re.MULTILINE))
     used = set(re.findall(r"[A-Za-z]\w*", re.sub(r"#.*", "", formulas)))
