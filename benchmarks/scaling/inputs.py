@@ -40,6 +40,8 @@ class Inputs:
     read_us: float
     read_bus_bytes: float
     message_bus_bytes: float
+    skim_us: float
+    """To hear of a message in a room that is not open here, without the broker's client."""
     commit_us: float
     """Of PostgreSQL, for a commit of one message."""
     commit_message_us: float
@@ -111,6 +113,7 @@ def read_inputs(results: pathlib.Path) -> Inputs:
         read_us=told["read"]["cpu_us"],
         read_bus_bytes=told["read"]["bus_bytes"],
         message_bus_bytes=told["message"]["bus_bytes"],
+        skim_us=told["message"]["cpu_us"],
         commit_us=single["cpu_us_per_commit"],
         commit_message_us=(full["cpu_us_per_commit"] - single["cpu_us_per_commit"]) / (joined - 1),
         commits=single["commits_per_s"],

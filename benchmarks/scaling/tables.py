@@ -54,6 +54,7 @@ def tabulate_inputs(given: Inputs) -> str:
         ("`read`", "to hear that somebody has read something", f"{given.read_us:.1f} µs", OWN),
         ("", "the same on the bus", _bytes(given.read_bus_bytes), OWN),
         ("`line`", "a message of 64 letters on the bus, alone", _bytes(given.message_bus_bytes), OWN),
+        ("`skim`", "to hear of one whose room is not open", f"{given.skim_us:.1f} µs", OWN),
         ("`commit`", "PostgreSQL's CPU for a commit of one message", f"{given.commit_us:.0f} µs", OWN),
         ("`more`", "and for each further message of it", f"{given.commit_message_us:.0f} µs", OWN),
         ("`turn`", "commits a second of one node, one after the other", _number(given.commits), OWN),

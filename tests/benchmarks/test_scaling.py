@@ -28,6 +28,7 @@ GIVEN = Inputs(
     read_us=2,
     read_bus_bytes=30,
     message_bus_bytes=200,
+    skim_us=3,
     commit_us=500,
     commit_message_us=100,
     commits=1000,
