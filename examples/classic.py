@@ -7,6 +7,7 @@ as in `python -m examples.classic amqp://user:password@host`. Then chat with `nc
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ import aio_pika
 import uvloop
 
 from fastchat import Server, Settings
+from fastchat.errors import StartError
 
 LOCAL = "amqp://guest:guest@127.0.0.1/"
 QUEUE = "fastchat-classic"
@@ -70,15 +72,24 @@ async def serve(settings: Settings, show: Callable[[str], None], stop: asyncio.E
             await consumer
 
 
+async def serve_until_signal(settings: Settings) -> None:
+    """Until Ctrl-C, or SIGTERM."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await serve(settings, print, stop)
+
+
 def main() -> int:
     """The program."""
     url = sys.argv[1] if len(sys.argv) > 1 else LOCAL
     settings = Settings.model_validate({"broker": {"url": url}})
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(serve(settings, print, asyncio.Event()))
-        except KeyboardInterrupt:
-            return 0
+            runner.run(serve_until_signal(settings))
+        except StartError as error:
+            print(error, file=sys.stderr)
+            return 1
         except OSError as error:
             print(f"no RabbitMQ at {url.rpartition('@')[2]}: {error}", file=sys.stderr)
             print("start one (on Debian: sudo apt-get install rabbitmq-server), or name one", file=sys.stderr)

@@ -1,7 +1,11 @@
 """The worked example does what its diagram in docs/events.md shows: arrow by arrow, on a real RabbitMQ."""
 
 import asyncio
+import os
 import re
+import signal
+import socket
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -162,3 +166,49 @@ async def act(passed: Passed, address: str) -> None:
     await passed.until("fastchat", "alice", "presence", 3)
     await alice.close()
     await passed.until("RabbitMQ", "consumer", "session.disconnected", 2)
+
+
+def free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+async def started(url: str, folder: Path) -> asyncio.subprocess.Process:
+    """The example as a person starts it, but on other ports."""
+    own = {
+        "FASTCHAT_STORE__URL": f"sqlite://{folder}/chat.db",
+        "FASTCHAT_HTTP__LISTEN": free_address(),
+        "FASTCHAT_LINE__LISTEN": free_address(),
+        "FASTCHAT_BROKER__NAME": f"classic-{uuid4().hex[:8]}",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "examples.classic", url,
+        env=os.environ | own, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_it_ends_at_a_signal_and_quietly(number: signal.Signals, tmp_path: Path) -> None:
+    process = await started(rabbitmq.SHARED.server().url, tmp_path)
+    assert process.stdout is not None
+    async with asyncio.timeout(WAIT_S):
+        while not (line := await process.stdout.readline()).startswith(b"chat with: nc "):
+            assert line, "it ended before it was ready"
+        process.send_signal(number)
+        rest = await process.stdout.read()
+        assert await process.wait() == 0
+    assert b"Traceback" not in rest, rest.decode()
+    assert b"exception" not in rest, rest.decode()
+
+
+async def test_a_wrong_password_is_one_line(tmp_path: Path) -> None:
+    url = rabbitmq.SHARED.server().url.replace("guest:guest@", "guest:wrong@")
+    process = await started(url, tmp_path)
+    async with asyncio.timeout(WAIT_S):
+        output, _ = await process.communicate()
+    assert process.returncode == 1
+    (line,) = output.decode().splitlines()
+    assert "refuses the user or password" in line
+    assert "wrong" not in line
