@@ -27,14 +27,16 @@ class Unsaved(Generic[Key]):
     def __init__(self, submit: Save[Key]) -> None:
         self._submit = submit
         self._numbers: dict[Key, int] = {}
+        self._saved: Mapping[Key, int] = {}  # last: who has read before that may be answered only now
         self._submitted = False  # and not taken yet
 
     def __bool__(self) -> bool:
         return bool(self._numbers)
 
     def get(self, key: Key) -> int | None:
-        """What is not stored yet."""
-        return self._numbers.get(key)
+        """What is not stored yet, or was not when somebody read who has no answer yet."""
+        number = self._numbers.get(key)
+        return self._saved.get(key) if number is None else number
 
     def add(self, numbers: Mapping[Key, int]) -> None:
         """Has them all stored in one transaction."""
@@ -60,6 +62,7 @@ class Unsaved(Generic[Key]):
             if not taken:
                 self._submitted = False  # the store is closed: it has not even looked
             if result is None:
+                self._saved = taken
                 for key, number in taken.items():
                     if self._numbers.get(key) == number:
                         del self._numbers[key]
