@@ -7,7 +7,8 @@ import math
 
 from benchmarks.scaling.inputs import Inputs
 
-PEOPLE = (10_000, 100_000, 250_000, 1_000_000, 100_000_000)
+CELL, EVERYBODY = 250_000, 100_000_000
+PEOPLE = (10_000, 100_000, CELL, 1_000_000, EVERYBODY)
 BUS = "NATS"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from benchmarks.scaling.inputs import Inputs
-from benchmarks.scaling.sizing import BUS, PEOPLE, Load, Size, size
+from benchmarks.scaling.sizing import BUS, CELL, EVERYBODY, PEOPLE, Load, Size, size
 
 FIGURES, PEERS, NODES, OWN = (
     f"`benchmarks.{module}` · {file}.json"
@@ -136,6 +136,25 @@ def tabulate_ends(given: Inputs) -> str:
     return _table("| bound | people online |", "|---|--:|", rows)
 
 
+def tabulate_cells(given: Inputs) -> str:
+    """One cell, and as many as everybody needs; the node to spare is there and nothing else of it."""
+    one, cells = size(Load(CELL), given, BUS), EVERYBODY // CELL
+    rows: list[tuple[str, float, Callable[[float], str]]] = [
+        ("people", CELL, lambda value: f"{value:,.0f}"),
+        ("nodes, with one to spare", one.nodes + 1, lambda value: f"{value:,.0f}"),
+        ("messages a second", one.messages_per_s, _number),
+        ("deliveries a second", one.deliveries_per_s, _number),
+        ("PostgreSQL's CPU, cores", one.cpu_database, lambda value: f"{value:.3g}"),
+        ("PostgreSQL's disk, a day", one.disk_bytes_per_day, _bytes),
+        ("what brokers hand out a second, at most", one.bus_deliveries_per_s, _number),
+    ]
+    return _table(
+        f"| | each cell | {cells} cells |",
+        "|---|--:|--:|",
+        [(name, show(value), show(value * cells)) for name, value, show in rows],
+    )
+
+
 def people_at(given: Inputs, bound: float, name: str) -> int:
     """How many people it takes until that part of ``Size`` has come to the bound."""
     low, high = 1, 1 << 40
@@ -154,5 +173,6 @@ def tabulate(given: Inputs) -> dict[str, str]:
         "scaling-inputs": tabulate_inputs(given),
         "scaling-buses": tabulate_buses(given),
         "scaling-ends": tabulate_ends(given),
+        "scaling-cells": tabulate_cells(given),
         "scaling-sizes": tabulate_sizes(given),
     }

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 
 import pytest
@@ -36,6 +37,42 @@ GIVEN = Inputs(
     disk_bytes=1000,
     log_bytes=1500,
 )
+NAMES = {
+    "conn": "connection_bytes",
+    "room": "room_bytes",
+    "one": "deliveries_one",
+    "hands": "handshakes",
+    "ingest": "ingest",
+    "person": "session_bytes",
+    "place": "session_room_bytes",
+    "hear": "session_us",
+    "read": "read_us",
+    "line": "message_bus_bytes",
+    "skim": "skim_us",
+    "commit": "commit_us",
+    "more": "commit_message_us",
+    "turn": "commits",
+    "disk": "disk_bytes",
+    "log": "log_bytes",
+}
+"""What inputs are called in the document."""
+
+COMPUTED = {
+    "nodes": "nodes",
+    "memory": "own_bytes",
+    "elsewhere": "remote_bytes",
+    "deliveries": "deliveries_per_s",
+    "handed_out": "bus_deliveries_per_s",
+    "cpu_own": "cpu_deliveries",
+    "cpu_others": "cpu_others",
+    "cpu_people": "cpu_people",
+    "commits": "commits_per_s",
+    "cpu_base": "cpu_database",
+    "disk_a_day": "disk_bytes_per_day",
+    "log_a_s": "log_bytes_per_s",
+    "herd": "herd_s",
+}
+
 LOAD = Load(
     360_000,
     rooms=4,
@@ -107,11 +144,19 @@ def test_inputs_are_what_was_saved() -> None:
     )
 
 
-def test_the_formulas_use_no_name_that_the_table_does_not_have() -> None:
+def test_the_formulas_of_the_document_are_those_of_the_tables() -> None:
     text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
     (formulas,) = re.findall(r"\n```\n(.*?)```", text, re.DOTALL)
-    assumed = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
-    measured = set(re.findall(r"`(\w+)`", tabulate_inputs(read_inputs(RESULTS)))) | {"node"}
-    computed = set(re.findall(r"^(\w+) +=", formulas, re.MULTILINE))
-    used = set(re.findall(r"[A-Za-z]\w*", re.sub(r"#.*", "", formulas)))
-    assert used <= assumed | measured | computed | {"min", "ceil"}
+    assumed = re.findall(r"^\| `(\w+)` \| [^|]+\| ([\d,]*) ?\|$", text, re.MULTILINE)
+    names: dict[str, float] = {name: float(value.replace(",", "") or 1_000_000) for name, value in assumed}
+    inputs = read_inputs(RESULTS)
+    measured = {name: getattr(inputs, field) for name, field in NAMES.items()}
+    assert set(re.findall(r"`(\w+)` \|", tabulate_inputs(inputs))) == set(measured)
+    names |= measured | {"node": inputs.further_node_us("NATS")}
+    for name in (*(name for name, field in NAMES.items() if field.endswith("_us")), "node"):
+        names[name] /= 1e6  # the formulas are in seconds
+    exec(formulas, {"min": min, "ceil": math.ceil}, names)
+    found = dataclasses.asdict(size(Load(1_000_000), inputs))
+    assert {field: names[name] for name, field in COMPUTED.items()} == pytest.approx(
+        {field: found[field] for field in COMPUTED.values()}
+    )
