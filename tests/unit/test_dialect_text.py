@@ -212,7 +212,7 @@ def test_join_leave_and_the_current_room(party: Party, alice: Program, bob: Pers
     party.pass_time(5)
     bob.reads()
     bob.type("/join #games")
-    assert bob.reads()[0] == "* you are in games with one other; /history shows what was said (1 messages)"
+    assert bob.reads()[0] == "* you are in games with one other; /history shows what was said (1 message)"
     bob.type("here")
     bob.type("/join lobby")
     bob.type("there")
@@ -331,7 +331,7 @@ def test_rooms(alice: Program, bob: Person) -> None:
     alice.ask("join", room="games")
     alice.say("send", room="games", text="hi")
     bob.type("/rooms")
-    assert bob.reads() == ["* lobby: 2 here, 0 messages (you too)", "* games: 1 here, 1 messages"]
+    assert bob.reads() == ["* lobby: 2 here, 0 messages (you too)", "* games: 1 here, 1 message"]
 
 
 def test_history(alice: Program, bob: Person) -> None:

@@ -38,7 +38,7 @@ def _show_joined(place: Place, reply: Reply) -> Lines:
     earlier = ""
     if reply["head"]:
         new = f", {unread} new since you were here" if reply["cursor"] and unread else ""
-        earlier = f"; /history shows what was said ({reply['head']} messages{new})"
+        earlier = f"; /history shows what was said ({_messages(reply['head'])}{new})"
     role = f" as {reply['role']}" if "role" in reply else ""
     lines = [f"* you are in {room} with {people}{role}{earlier}"]
     if "topic" in reply:
@@ -46,6 +46,10 @@ def _show_joined(place: Place, reply: Reply) -> Lines:
     if reply.get("interval_s"):
         lines.append(f"* one message every {reply['interval_s']} s, please")
     return lines
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count} messages"
 
 
 def _show_left(place: Place, reply: Reply) -> Lines:
@@ -78,7 +82,7 @@ def _show_members(place: Place, reply: Reply) -> Lines:
 
 def _show_rooms(place: Place, reply: Reply) -> Lines:
     lines = [
-        f"* {room['room']}: {room['members']} here, {room['head']} messages"
+        f"* {room['room']}: {room['members']} here, {_messages(room['head'])}"
         + (f", {room['access']}" if room.get("access", "public") != "public" else "")
         + (f", about: {room['topic']}" if room.get("topic") else "")
         + (" (you too)" if room["joined"] else "")
@@ -86,7 +90,7 @@ def _show_rooms(place: Place, reply: Reply) -> Lines:
     ]
     for pair in reply.get("directs", ()):
         other = place.meet(pair["room"])
-        lines.append(f"* with {other} alone: {pair['head']} messages, {pair['unread']} new; /msg {other}")
+        lines.append(f"* with {other} alone: {_messages(pair['head'])}, {pair['unread']} new; /msg {other}")
     return lines
 
 
