@@ -13,8 +13,8 @@ from typing import Self
 
 from .trend import Trend, fit_trend
 
-WARM_UP_PART, LONGEST_WARM_UP_S = 1 / 3, 1200.0
-"""At first rings, caches and arenas fill: that part is left out of the slope."""
+WARM_UP_PART, LONGEST_WARM_UP_S = 1 / 2, 3600.0
+"""At first rings, SQLite's page caches and arenas fill: that part is left out of the slope."""
 SHORTEST_JUDGED_S = 900.0
 """In a shorter run all of it is warm-up."""
 
