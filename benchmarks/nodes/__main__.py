@@ -16,14 +16,14 @@ import uvloop
 
 from benchmarks.buses.__main__ import SERVERS
 from benchmarks.nodes import chats, delays, efficiency
-from benchmarks.nodes.efficiency import CLIENTS, SENDERS, WINDOW, Phase
+from benchmarks.nodes.efficiency import CLIENTS, RUSHES, SENDERS, Phase, Rush
 from benchmarks.processes import LOAD_CORE, SERVER_CORE, prefer, prepare_driver
 from benchmarks.report import save_results
 from fastchat.log import configure
 
 NODES = 3
 LEAST = 0.5
-"""What a chat of several nodes is to reach of one node's messages per CPU-second."""
+"""What a chat of several busy nodes is to reach of one node's messages per CPU-second."""
 ALONE = "one node, without a broker"
 
 
@@ -44,7 +44,7 @@ def _parse_arguments() -> argparse.Namespace:
 class Results:
     """By bus, and for one node alone."""
 
-    phases: dict[str, list[Phase]] = dataclasses.field(default_factory=dict)
+    phases: dict[Rush, dict[str, list[Phase]]] = dataclasses.field(default_factory=dict)
     delays_us: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
@@ -56,12 +56,19 @@ async def _measure(running: dict[str, chats.Chat], arguments: argparse.Namespace
     loads = {name: efficiency.Load(chat) for name, chat in running.items()}
     for number, load in enumerate(loads.values()):
         await load.open(f"u{number}")
-        await load.run(arguments.messages // 4)  # warms up
-    for i in range(arguments.rounds):
-        for name in loads if i % 2 else reversed(loads):
-            phase = await loads[name].run(arguments.messages)
-            results.phases.setdefault(name, []).append(phase)
-            print(f"    {name:28} {phase.per_cpu_s:8,.0f} per CPU-second, {phase.per_s:8,.0f}/s", flush=True)
+        await load.run(RUSHES[-1], arguments.messages // 4)  # warms up
+    for rush in RUSHES:
+        messages = arguments.messages if rush.senders > 1 else arguments.messages // 10
+        found = results.phases.setdefault(rush, {name: [] for name in loads})
+        for i in range(arguments.rounds):
+            for name in loads if i % 2 else reversed(loads):
+                phase = await loads[name].run(rush, messages)
+                found[name].append(phase)
+                print(
+                    f"    {rush.name:22} {name:28} {phase.per_cpu_s:8,.0f} per CPU-second, "
+                    f"{phase.per_s:8,.0f}/s",
+                    flush=True,
+                )
     return results
 
 
@@ -69,22 +76,24 @@ def quantile(values: Sequence[float], share: float) -> float:
     return sorted(values)[int(share * (len(values) - 1))]
 
 
-def summarize(phases: dict[str, list[Phase]]) -> tuple[str, dict[str, float]]:
-    """The table, and by chat the median ratio to one node."""
+def summarize(phases: dict[Rush, dict[str, list[Phase]]]) -> tuple[str, dict[str, float]]:
+    """The table, and by chat the median ratio to one node where all are busy."""
     rows = [
-        "| chat | messages per CPU-second of nodes | beside one node | messages/s | CPU of the services |",
-        "|---|--:|--:|--:|--:|",
+        "| load | chat | messages per CPU-second | beside one node | messages/s | CPU of the services |",
+        "|---|---|--:|--:|--:|--:|",
     ]
-    base, ratios = phases[ALONE], {}
-    for name, own in phases.items():
-        by_cpu = [mine.per_cpu_s / one.per_cpu_s for mine, one in zip(own, base, strict=True)]
-        ratios[name] = statistics.median(by_cpu)
-        rows.append(
-            f"| {name} | {statistics.median(phase.per_cpu_s for phase in own):,.0f} "
-            f"| {ratios[name]:.2f} ({min(by_cpu):.2f} … {max(by_cpu):.2f}) "
-            f"| {statistics.median(phase.per_s for phase in own):,.0f} "
-            f"| {statistics.median(phase.services_cpu for phase in own):.2f} |"
-        )
+    ratios: dict[str, float] = {}
+    for rush, chats_of in phases.items():
+        base = chats_of[ALONE]
+        for name, own in chats_of.items():
+            by_cpu = [mine.per_cpu_s / one.per_cpu_s for mine, one in zip(own, base, strict=True)]
+            ratios[name] = statistics.median(by_cpu)  # the last load's is what stays
+            rows.append(
+                f"| {rush.name} | {name} | {statistics.median(phase.per_cpu_s for phase in own):,.0f} "
+                f"| {ratios[name]:.2f} ({min(by_cpu):.2f} … {max(by_cpu):.2f}) "
+                f"| {statistics.median(phase.per_s for phase in own):,.0f} "
+                f"| {statistics.median(phase.services_cpu for phase in own):.2f} |"
+            )
     return "\n".join(rows), ratios
 
 
@@ -123,11 +132,13 @@ def main() -> int:
         print(f"  a second node, over {name}: {delay['p50_us']:,.0f} µs, p99 {delay['p99_us']:,.0f} µs")
     if arguments.save:
         about = {"python": platform.python_version(), "kernel": platform.release()}
-        shape = {"clients": CLIENTS, "senders": SENDERS, "window": WINDOW, "nodes": NODES}
-        values = {name: [dataclasses.asdict(phase) for phase in own] for name, own in results.phases.items()}
-        save_results(
-            "nodes", {**about, **shape, "second_node": second_node, "phases": values}, {"nodes": table}
-        )
+        shape = {"clients": CLIENTS, "senders": SENDERS, "nodes": NODES}
+        loads = {
+            rush.name: {name: [dataclasses.asdict(phase) for phase in own] for name, own in found.items()}
+            for rush, found in results.phases.items()
+        }
+        values = {"second_node": second_node, "phases": loads[RUSHES[-1].name], "loads": loads}
+        save_results("nodes", {**about, **shape, **values}, {"nodes": table})
     return 1 if arguments.gate and min(ratios.values()) < LEAST else 0
 
 

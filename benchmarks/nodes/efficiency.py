@@ -10,8 +10,23 @@ from benchmarks.nodes.clients import Client, Tally, join, now
 
 CLIENTS = 300
 SENDERS = 30
-WINDOW = 4
-"""Messages that each sender has on the way."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rush:
+    """How much is said: so many senders, each with ``window`` messages on the way."""
+
+    senders: int
+    window: int
+
+    @property
+    def name(self) -> str:
+        under_way = self.senders * self.window
+        return "one message at a time" if under_way == 1 else f"{under_way} under way"
+
+
+RUSHES = (Rush(1, 1), Rush(SENDERS, 4), Rush(SENDERS, 16))
+"""The last one leaves no node idle; it is what is promised."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,14 +66,14 @@ class Load:
 
         return on_heard
 
-    async def run(self, messages: int) -> Phase:
+    async def run(self, rush: Rush, messages: int) -> Phase:
         """Says about so many; returns when everyone has heard them all."""
         tally, chat = self.tally, self.chat
         before = tally.sents
         used, services, began = chat.cpu_s(), chat.services_cpu_s(), now()
         self._running = True
-        for sender in self._senders:
-            sender.say(WINDOW)
+        for sender in self._senders[: rush.senders]:
+            sender.say(rush.window)
         await tally.until(lambda: tally.sents - before >= messages)
         self._running = False
         await tally.until(self._all_heard)
