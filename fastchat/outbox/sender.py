@@ -169,7 +169,7 @@ class Sender:
     async def _wait_to_retry(self, reason: str) -> None:
         self._failures += 1
         if self._failures == 1:
-            logger.warning("events wait for the broker", reason=reason)
+            logger.warning("events for other services wait", reason=reason)
         await asyncio.sleep(retry_s(self._failures, random.random()))
 
     async def _send_some(self) -> tuple[float, bool]:
