@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 ARGS ?=
 JOBS ?= 2
+# Tests wait for servers a good part of their time.
+TEST_JOBS ?= 3
 
 BIN := $(VENV)/bin
 COMPILED_SOURCES := $(shell find fastchat -name '*.pyx' -o -name '*.pxd')
@@ -42,7 +44,7 @@ types: $(VENV)/.installed-dev $(VENV)/.compiled
 	$(BIN)/mypy
 
 tests: $(VENV)/.installed-dev $(VENV)/.compiled
-	$(BIN)/python -m pytest -n $(JOBS) -W error tests $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_JOBS) -W error tests $(ARGS)
 
 unit: $(VENV)/.installed-dev $(VENV)/.compiled ## the unit tests alone: no network, a few seconds; ARGS='-k ring'
 	$(BIN)/python -m pytest -n $(JOBS) -W error tests/unit $(ARGS)

@@ -412,28 +412,21 @@ async def test_the_permissions_that_are_documented_are_enough(broker: RabbitMQ, 
 
 
 @pytest.mark.timeout(180)
-async def test_events_outlive_a_kill_a_pause_and_a_stop() -> None:
+async def test_events_outlive_an_orderly_stop() -> None:
     with running(RabbitMQ()) as server:
         events = RabbitEvents(server.url, "fastchat", "archive")
         async with started(events):
             assert await events.send([outgoing(0)]) == 1
-            sent = 1
-            for fault, mend in (
-                (server.kill, server.start),
-                (server.pause, server.resume),
-                (server.stop, server.start),
-            ):
-                await asyncio.to_thread(fault)
-                # Whoever waits for confirmations learns that they do not come.
-                assert await events.send([outgoing(sent)]) == 0
-                await until(lambda: events.problem)
-                await asyncio.to_thread(mend)
-                await until(lambda: events.problem is None)
-                assert await events.send([outgoing(sent)]) == 1
-                sent += 1
+            await asyncio.to_thread(server.stop)
+            # Whoever waits for confirmations learns that they do not come.
+            assert await events.send([outgoing(1)]) == 0
+            await until(lambda: events.problem)
+            await asyncio.to_thread(server.start)
+            await until(lambda: events.problem is None)
+            assert await events.send([outgoing(1)]) == 1
         kept = await all_ids_in(server.url, "archive")
     # What the broker had and could not confirm any more is there twice.
-    assert set(kept) == {f"id-{number}" for number in range(sent)}
+    assert set(kept) == {"id-0", "id-1"}
 
 
 @pytest.mark.timeout(180)
