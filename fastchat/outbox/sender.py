@@ -24,6 +24,9 @@ from fastchat.store.interface import Backlog, Outbox, Unsent
 POLL_S = 1.0
 """How often it is looked for what nobody has told of: what another node has left."""
 
+GATHER_S = 0.02
+"""The shortest time from one batch to the next: each is a commit, to note that it was sent."""
+
 BACKLOG_S = 2.0
 """How often the backlog is counted."""
 
@@ -145,7 +148,8 @@ class Sender:
             await self._wait_to_retry(error.message)
         while True:
             self._waiting.clear()
-            self._pace.begin(time.monotonic(), time.thread_time(), late_s)
+            batch_at = time.monotonic()
+            self._pace.begin(batch_at, time.thread_time(), late_s)
             try:
                 pause_s, more = await self._send_some()
                 if self._failures:
@@ -165,6 +169,8 @@ class Sender:
             if not more:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._waiting.wait(), POLL_S)
+                if (rest_s := batch_at + GATHER_S - time.monotonic()) > 0:
+                    await asyncio.sleep(rest_s)
 
     async def _wait_to_retry(self, reason: str) -> None:
         self._failures += 1
