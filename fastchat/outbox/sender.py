@@ -167,8 +167,10 @@ class Sender:
                 await asyncio.sleep(pause_s)
             late_s = max(0.0, time.monotonic() - began_at - pause_s)
             if not more:
+                # Not wait_for: in Python 3.11 that forgets a cancellation that comes with what it waits for.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._waiting.wait(), POLL_S)
+                    async with asyncio.timeout(POLL_S):
+                        await self._waiting.wait()
                 if (rest_s := batch_at + GATHER_S - time.monotonic()) > 0:
                     await asyncio.sleep(rest_s)
 

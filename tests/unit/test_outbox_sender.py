@@ -111,6 +111,22 @@ async def sending() -> AsyncIterator[Sending]:
     await sending.sender.close()
 
 
+@pytest.mark.parametrize("turns", range(4))
+async def test_it_ends_whatever_comes_at_the_same_moment(turns: int) -> None:
+    sending = Sending()
+    await sending.begun()
+    await asyncio.sleep(2 * sender.GATHER_S)  # so that it waits to be woken
+    (sends, _) = sending.sender._tasks
+    sending.sender.wake()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    sends.cancel()
+    done, _ = await asyncio.wait([sends], timeout=5)
+    assert done == {sends}
+    assert sends.cancelled()
+    await sending.sender.close()
+
+
 async def test_what_is_stored_arrives_as_documented(sending: Sending) -> None:
     stored = sending.lobby.say("hi")
     await sending.all_sent()
