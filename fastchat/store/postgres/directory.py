@@ -9,13 +9,14 @@ from typing import Any
 
 from fastchat.messages import WireError
 from fastchat.store.interface import Account, AuditEntry, Direct, Page, RoomSummary
+from fastchat.store.overlay import Marked, Overlay
 from fastchat.store.postgres import accounts, audit, finding
 from fastchat.store.postgres.changes import Changes
 from fastchat.store.postgres.connection import Connection, Reader
 from fastchat.store.postgres.marks import Question, read_marks, save_marks
 from fastchat.store.postgres.probe import probe
 from fastchat.store.shared import SharedReads
-from fastchat.store.unsaved import Numbers, Unsaved
+from fastchat.store.unsaved import Numbers
 
 NOTES_MAX = 10_000  # entries of the audit log that wait for the database
 NOTES_AT_ONCE = 200  # in one transaction
@@ -36,8 +37,7 @@ class PostgresDirectory:
         self.changes = changes
         self.reader = reader
         self.searcher = searcher
-        self._unsaved_marks = Unsaved[tuple[str, str]](self._save_marks)
-        self._unsaved_seen = Unsaved[str](self._save_seen)
+        self._overlay = Overlay(self._save_marks, self._save_seen)
         self._notes: list[AuditEntry] = []  # that are not in the database yet
         self._notes_submitted = False
         self._by_key = _Asked(changes, reader, accounts.reader_of("key"))
@@ -47,11 +47,10 @@ class PostgresDirectory:
 
     def save(self) -> None:
         """Stores what could not be stored before."""
-        self._unsaved_marks.save()
-        self._unsaved_seen.save()
+        self._overlay.save()
         self._save_notes()
 
-    def _save_marks(self, take: Numbers[tuple[str, str]], done: Done) -> None:
+    def _save_marks(self, take: Numbers[Marked], done: Done) -> None:
         self._save(lambda connection: save_marks(connection, take()), done)
 
     def _save_seen(self, take: Numbers[str], done: Done) -> None:
@@ -73,30 +72,17 @@ class PostgresDirectory:
 
     def account(self, key: str, done: Callable[[Account | WireError | None], None]) -> None:
         """Reads for all who ask meanwhile."""
-        behind = bool(self._unsaved_seen)
-        self._by_key.ask(key, lambda found: done(self._as_seen(found)), behind=behind)
+        self._by_key.ask(key, self._overlay.account(done), behind=bool(self._overlay.unsaved_seen))
 
     def account_of(self, subject: str, done: Callable[[Account | WireError | None], None]) -> None:
         """Reads for all who ask meanwhile."""
-        behind = bool(self._unsaved_seen)
-        self._by_subject.ask(subject, lambda found: done(self._as_seen(found)), behind=behind)
+        behind = bool(self._overlay.unsaved_seen)
+        self._by_subject.ask(subject, self._overlay.account(done), behind=behind)
 
     def accounts(self, after: str, limit: int, done: Callable[[Sequence[Account] | WireError], None]) -> None:
         """Reads them behind what was submitted before."""
-
-        def on_read(found: Sequence[Account] | WireError) -> None:
-            done(found if isinstance(found, WireError) else [self._fresh(account) for account in found])
-
-        self.changes.submit(partial(accounts.read_accounts, after=after, limit=limit), on_read)
-
-    def _as_seen(self, found: Account | WireError | None) -> Account | WireError | None:
-        return self._fresh(found) if isinstance(found, Account) else found
-
-    def _fresh(self, account: Account) -> Account:
-        seen_at_ms = self._unsaved_seen.get(account.key)
-        if seen_at_ms is None or seen_at_ms <= account.seen_at_ms:
-            return account
-        return replace(account, seen_at_ms=seen_at_ms)
+        read = partial(accounts.read_accounts, after=after, limit=limit)
+        self.changes.submit(read, self._overlay.accounts(done))
 
     def add_account(self, account: Account, done: Done) -> None:
         """Answers after the commit."""
@@ -111,47 +97,29 @@ class PostgresDirectory:
         replace(_ANYONE, **changes)
         self.changes.make(
             lambda connection, again: accounts.change_account(connection, key, changes, again=again),
-            lambda result: done(self._as_seen(result)),
+            self._overlay.account(done),
         )
 
     def seen(self, at_ms: Mapping[str, int]) -> None:
         """All in one transaction."""
-        self._unsaved_seen.add(at_ms)
+        self._overlay.unsaved_seen.add(at_ms)
 
     def directs(self, user: str, done: Callable[[Sequence[Direct] | WireError], None]) -> None:
         """Reads for all who ask meanwhile."""
-
-        def on_read(found: Sequence[Direct] | WireError) -> None:
-            if not isinstance(found, WireError):
-                found = [self._as_read(user, direct) for direct in found]
-            done(found)
-
-        self._directs.ask(user, on_read, behind=bool(self._unsaved_marks))
-
-    def _as_read(self, user: str, direct: Direct) -> Direct:
-        cursor = self._unsaved_marks.get((user, direct.room))
-        return direct if cursor is None else replace(direct, cursor=max(cursor, direct.cursor))
+        behind = bool(self._overlay.unsaved_marks)
+        self._directs.ask(user, self._overlay.directs(user, done), behind=behind)
 
     # What users have read
 
-    def mark(self, marks: Mapping[tuple[str, str], int]) -> None:
+    def mark(self, marks: Mapping[Marked, int]) -> None:
         """All in one transaction."""
-        self._unsaved_marks.add(marks)
+        self._overlay.unsaved_marks.add(marks)
 
     def marks(
         self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]
     ) -> None:
         """Reads for all who ask meanwhile."""
-        unsaved = self._unsaved_marks
-        fresh = {room: seq for room in rooms if (seq := unsaved.get((user, room))) is not None}
-
-        def on_read(saved: Mapping[str, int] | WireError) -> None:
-            if isinstance(saved, WireError):
-                done(saved)
-            else:
-                done({**saved, **{room: max(seq, saved.get(room, 0)) for room, seq in fresh.items()}})
-
-        self._marks.ask((user, rooms), on_read if fresh else done)
+        self._marks.ask((user, rooms), self._overlay.marks(user, rooms, done))
 
     # The audit log
 

@@ -1,4 +1,4 @@
-"""Who there is, in the file: accounts, their rooms of two, and the audit log."""
+"""Who there is, in the file: accounts, their rooms of two, the audit log, and what users have read."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import orjson
 
 from fastchat.messages import WireError
 from fastchat.store.interface import Account, AuditEntry, Direct
+from fastchat.store.overlay import Marked, Overlay
 from fastchat.store.shared import SharedReads
 from fastchat.store.sqlite import accounts, audit
-from fastchat.store.sqlite.marks import SAVE_MARKS
+from fastchat.store.sqlite.marks import SAVE_MARKS, read_marks
 from fastchat.store.sqlite.reader import Reader
 from fastchat.store.sqlite.writer import Job, Writer
-from fastchat.store.unsaved import Numbers, Unsaved
+from fastchat.store.unsaved import Numbers
 
 NOTES_MAX = 10_000  # entries of the audit log that wait for the disk
 
@@ -30,20 +31,19 @@ class SqliteDirectory:
         self.writer = writer
         self.reader = reader
         self.has_accounts = has_accounts
-        self._unsaved_marks = Unsaved[tuple[str, str]](self._save_marks)
-        self._unsaved_seen = Unsaved[str](self._save_seen)
+        self._overlay = Overlay(self._save_marks, self._save_seen)
         self._notes: list[AuditEntry] = []
         self._by_key = SharedReads(reader, accounts.reader_of("key"))
         self._by_subject = SharedReads(reader, accounts.reader_of("subject"))
         self._directs = SharedReads(reader, accounts.read_directs)
+        self._marks = SharedReads(reader, read_marks)
 
     def save(self) -> None:
         """Stores what could not be stored before."""
-        self._unsaved_marks.save()
-        self._unsaved_seen.save()
+        self._overlay.save()
         self._save_notes()
 
-    def _save_marks(self, take: Numbers[tuple[str, str]], done: Callable[[WireError | None], None]) -> None:
+    def _save_marks(self, take: Numbers[Marked], done: Callable[[WireError | None], None]) -> None:
         self._save(SAVE_MARKS, lambda: [(*key, seq) for key, seq in take().items()], done)
 
     def _save_seen(self, take: Numbers[str], done: Callable[[WireError | None], None]) -> None:
@@ -61,28 +61,16 @@ class SqliteDirectory:
 
     def account(self, key: str, done: Callable[[Account | WireError | None], None]) -> None:
         """Reads in the reader's thread, for all who ask meanwhile."""
-        self._by_key.ask(key, lambda found: done(self._as_seen(found)))
+        self._by_key.ask(key, self._overlay.account(done))
 
     def account_of(self, subject: str, done: Callable[[Account | WireError | None], None]) -> None:
         """Reads in the reader's thread, for all who ask meanwhile."""
-        self._by_subject.ask(subject, lambda found: done(self._as_seen(found)))
+        self._by_subject.ask(subject, self._overlay.account(done))
 
     def accounts(self, after: str, limit: int, done: Callable[[Sequence[Account] | WireError], None]) -> None:
         """Reads in the reader's thread."""
-
-        def on_read(found: Sequence[Account] | WireError) -> None:
-            done(found if isinstance(found, WireError) else [self._fresh(account) for account in found])
-
-        self.reader.submit(partial(accounts.read_accounts, after=after, limit=limit), on_read)
-
-    def _as_seen(self, found: Account | WireError | None) -> Account | WireError | None:
-        return self._fresh(found) if isinstance(found, Account) else found
-
-    def _fresh(self, account: Account) -> Account:
-        seen_at_ms = self._unsaved_seen.get(account.key)
-        if seen_at_ms is None or seen_at_ms <= account.seen_at_ms:
-            return account
-        return replace(account, seen_at_ms=seen_at_ms)
+        read = partial(accounts.read_accounts, after=after, limit=limit)
+        self.reader.submit(read, self._overlay.accounts(done))
 
     def add_account(self, account: Account, done: Callable[[WireError | None], None]) -> None:
         """Answers after the commit."""
@@ -111,26 +99,28 @@ class SqliteDirectory:
                 return error
             return account
 
-        job = Job(run, lambda result: done(self._as_seen(result)))
+        job = Job(run, self._overlay.account(done))
         self.writer.submit(job)
 
     def seen(self, at_ms: Mapping[str, int]) -> None:
         """All in one transaction; tried again when the file can be written to again."""
-        self._unsaved_seen.add(at_ms)
+        self._overlay.unsaved_seen.add(at_ms)
 
     def directs(self, user: str, done: Callable[[Sequence[Direct] | WireError], None]) -> None:
         """Reads in the reader's thread, for all who ask meanwhile."""
+        self._directs.ask(user, self._overlay.directs(user, done))
 
-        def on_read(found: Sequence[Direct] | WireError) -> None:
-            if not isinstance(found, WireError):
-                found = [self._as_read(user, direct) for direct in found]
-            done(found)
+    # What users have read
 
-        self._directs.ask(user, on_read)
+    def mark(self, marks: Mapping[Marked, int]) -> None:
+        """All in one transaction; tried again when the file can be written to again."""
+        self._overlay.unsaved_marks.add(marks)
 
-    def _as_read(self, user: str, direct: Direct) -> Direct:
-        cursor = self._unsaved_marks.get((user, direct.room))
-        return direct if cursor is None else replace(direct, cursor=max(cursor, direct.cursor))
+    def marks(
+        self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]
+    ) -> None:
+        """Reads in the reader's thread, for all who ask meanwhile."""
+        self._marks.ask((user, rooms), self._overlay.marks(user, rooms, done))
 
     # The audit log
 

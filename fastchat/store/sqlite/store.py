@@ -6,7 +6,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -25,12 +25,10 @@ from fastchat.store.interface import (
     RoomSummary,
     Stored,
 )
-from fastchat.store.shared import SharedReads
 from fastchat.store.sqlite import reader
 from fastchat.store.sqlite.accounts import has_accounts
 from fastchat.store.sqlite.batch import RoomState
 from fastchat.store.sqlite.directory import SqliteDirectory
-from fastchat.store.sqlite.marks import read_marks
 from fastchat.store.sqlite.outbox import NOTICES_KEPT, SqliteOutbox
 from fastchat.store.sqlite.probe import probe
 from fastchat.store.sqlite.schema import Durability, StoreError, connect_to_read
@@ -127,7 +125,6 @@ class SqliteStore(SqliteDirectory, SqliteOutbox):
             os.close(self._lock)
             raise
         SqliteDirectory.__init__(self, writer, reader.Reader(path, deliver, "reader"), has_accounts=known)
-        self._marks = SharedReads(self.reader, read_marks)
         # A search may take long: those who read must not wait for it.
         self.searcher = reader.Reader(path, deliver, "searcher")
         SqliteOutbox.__init__(self, writer, self.searcher, self._upkeep, wall_ms, keep_notices)
@@ -159,27 +156,6 @@ class SqliteStore(SqliteDirectory, SqliteOutbox):
     ) -> None:
         """Reads in the searcher's thread: nobody waits for it."""
         self.searcher.submit(partial(reader.read_rooms, after=after, limit=limit), done)
-
-    # What users have read
-
-    def mark(self, marks: Mapping[tuple[str, str], int]) -> None:
-        """All in one transaction; tried again when the file can be written to again."""
-        self._unsaved_marks.add(marks)
-
-    def marks(
-        self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]
-    ) -> None:
-        """Reads in the reader's thread, for all who ask meanwhile."""
-        unsaved = self._unsaved_marks
-        fresh = {room: seq for room in rooms if (seq := unsaved.get((user, room))) is not None}
-
-        def on_read(saved: Mapping[str, int] | WireError) -> None:
-            if isinstance(saved, WireError):
-                done(saved)
-            else:
-                done({**saved, **{room: max(seq, saved.get(room, 0)) for room, seq in fresh.items()}})
-
-        self._marks.ask((user, rooms), on_read if fresh else done)
 
     # Search
 
