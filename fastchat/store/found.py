@@ -1,4 +1,4 @@
-"""What was searched for and found: the words, and pages by time, the newest first. Pure."""
+"""What was asked for and found: the words of a query, and pages of messages. Pure."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,7 @@ from fastchat.messages import Code, WireError
 from fastchat.store.interface import PAGE_BYTES, Page
 
 WORDS_MAX = 32
+PAGE_MAX = PAGE_BYTES // 64  # messages, of which none is smaller than that
 
 Found = tuple[int, bytes]
 """When a message came in, in milliseconds since 1970, and its JSON."""
@@ -24,6 +25,22 @@ def parse_query(query: str) -> list[str]:
             Code.BAD_FIELD, f"query has {len(words)} words; {WORDS_MAX} are allowed", field="query"
         )
     return words
+
+
+def cut_range(bodies: Sequence[bytes], limit: int, *, newest: bool) -> Page:
+    """The oldest (or ``newest``) of a room's messages, which are in order, as a page.
+
+    Whoever reads them reads one more than ``limit``, which tells whether there are more.
+    """
+    more = len(bodies) > limit
+    if more:
+        bodies = bodies[1:] if newest else bodies[:-1]
+    size = 0
+    for count, body in enumerate(reversed(bodies) if newest else bodies):
+        size += len(body)
+        if count and size > PAGE_BYTES:
+            return Page(bodies[-count:] if newest else bodies[:count], more=True)
+    return Page(bodies, more)
 
 
 def cut_page(found: Sequence[Found], limit: int) -> Page:

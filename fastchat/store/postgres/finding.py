@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from fastchat.store.found import cut_page, parse_query
-from fastchat.store.interface import PAGE_BYTES, Page, RoomSummary
+from fastchat.store.found import PAGE_MAX, cut_page, parse_query
+from fastchat.store.interface import Page, RoomSummary
 from fastchat.store.postgres.connection import Connection
 from fastchat.store.words import encode_query
 
@@ -11,7 +11,6 @@ _ROOMS = """
     SELECT name, first, head, size_bytes FROM rooms WHERE name > $1 AND name NOT LIKE '@%'
     ORDER BY name LIMIT $2
 """
-_PAGE_MAX = PAGE_BYTES // 64  # messages, of which none is smaller than that
 
 # Bodies are looked up for those alone that are wanted.
 _SEARCH = """
@@ -37,7 +36,7 @@ async def search(
     words = encode_query(parse_query(query))
     if words is None or not rooms:
         return Page((), more=False)
-    wanted = min(limit, _PAGE_MAX)
+    wanted = min(limit, PAGE_MAX)
     before = before_ms if before_ms is not None else 1 << 62
     found = await connection.fetch(_SEARCH, words, before, list(rooms), wanted + 1)
     return cut_page([(at_ms, body.encode()) for at_ms, body in found], wanted)

@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 
 from fastchat.messages import SEQ_MAX
-from fastchat.store.interface import BLOCK_EVENTS, NO_FACTS, PAGE_BYTES, Block, Facts, Kind, Page
+from fastchat.store.found import PAGE_MAX, cut_range
+from fastchat.store.interface import BLOCK_EVENTS, NO_FACTS, Block, Facts, Kind, Page
 from fastchat.store.pairs import has_guest
 from fastchat.store.postgres.batch import RoomState
 from fastchat.store.postgres.connection import Connection
@@ -40,7 +41,6 @@ _PAGE = f"""
 """
 _OLDEST = _PAGE.format(order="ASC")
 _NEWEST = _PAGE.format(order="DESC")
-_PAGE_MAX = PAGE_BYTES // 64  # messages, of which none is smaller than that
 
 _TO_CHANGE = f"""
     SELECT coalesce(states.body, message.body), coalesce(states.version, 0), repeated.seq, repeated.at_ms
@@ -115,26 +115,10 @@ async def read_page(
     connection: Connection, room: RoomState, after: int, before: int, limit: int, newest: bool
 ) -> Page:
     """Messages with ``after < seq < before`` in their current state, bounded by ``limit`` and PAGE_BYTES."""
-    # One more than wanted tells whether there are more.
-    wanted = min(limit, _PAGE_MAX)
+    wanted = min(limit, PAGE_MAX)
     bounds = (min(max(bound, 0), SEQ_MAX) for bound in (after, before))
     lines, count, _ = await connection.fetchrow(_NEWEST if newest else _OLDEST, room.key, *bounds, wanted + 1)
-    bodies: list[bytes] = lines.split(b"\n") if count else []
-    more = count > wanted
-    if more:
-        bodies = bodies[1:] if newest else bodies[:-1]
-    kept = fit(bodies, newest=newest)
-    return Page(kept, more or len(kept) < len(bodies))
-
-
-def fit(bodies: Sequence[bytes], *, newest: bool) -> Sequence[bytes]:
-    """As many of the oldest (or ``newest``) as one page carries; at least one."""
-    size = 0
-    for count, body in enumerate(reversed(bodies) if newest else bodies):
-        size += len(body)
-        if count and size > PAGE_BYTES:
-            return bodies[-count:] if newest else bodies[:count]
-    return bodies
+    return cut_range(lines.split(b"\n") if count else (), wanted, newest=newest)
 
 
 async def read_to_change(connection: Connection, asked: Sequence[Any]) -> list[tuple[Any, ...]]:

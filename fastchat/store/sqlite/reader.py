@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 
 from fastchat.messages import WireError
-from fastchat.store.found import cut_page, parse_query
-from fastchat.store.interface import BLOCK_EVENTS, NO_FACTS, PAGE_BYTES, Block, Kind, Page, RoomSummary
+from fastchat.store.found import PAGE_MAX, cut_page, cut_range, parse_query
+from fastchat.store.interface import BLOCK_EVENTS, NO_FACTS, Block, Kind, Page, RoomSummary
 from fastchat.store.sqlite.batch import RoomState
 from fastchat.store.sqlite.schema import SEQ_BITS, SEQ_MASK, connect_to_read
 from fastchat.store.sqlite.writer import unavailable
@@ -43,7 +43,6 @@ _PAGE = f"""
 """
 _OLDEST = _PAGE.format(order="ASC")
 _NEWEST = _PAGE.format(order="DESC")
-_PAGE_MAX = PAGE_BYTES // 64  # messages, of which none is smaller than that
 
 # Bodies are looked up for those alone that are wanted.
 _SEARCH = f"""
@@ -138,26 +137,10 @@ def read_page(
     """Messages with ``after < seq < before`` in their current state, bounded by ``limit`` and PAGE_BYTES."""
     base = room.room_id << SEQ_BITS
     low, high = base | min(max(after, 0), SEQ_MASK), base | min(max(before, 0), SEQ_MASK)
-    # One more than wanted tells whether there are more.
     query = _NEWEST if newest else _OLDEST
-    wanted = min(limit, _PAGE_MAX)
+    wanted = min(limit, PAGE_MAX)
     text, count = connection.execute(query, (low, high, wanted + 1)).fetchone()
-    bodies = text.encode().split(b"\n") if count else []
-    more = count > wanted
-    if more:
-        bodies = bodies[1:] if newest else bodies[:-1]
-    kept = fit(bodies, newest=newest)
-    return Page(kept, more or len(kept) < len(bodies))
-
-
-def fit(bodies: Sequence[bytes], *, newest: bool) -> Sequence[bytes]:
-    """As many of the oldest (or ``newest``) as one page carries; at least one."""
-    size = 0
-    for count, body in enumerate(reversed(bodies) if newest else bodies):
-        size += len(body)
-        if count and size > PAGE_BYTES:
-            return bodies[-count:] if newest else bodies[:count]
-    return bodies
+    return cut_range(text.encode().split(b"\n") if count else (), wanted, newest=newest)
 
 
 def search(
@@ -165,7 +148,7 @@ def search(
 ) -> Page:
     """Messages that contain all words of the query, the newest first. Raises WireError for a wrong query."""
     words = " ".join(f'"{word}"' for word in parse_query(query))
-    wanted = min(limit, _PAGE_MAX) + 1
+    wanted = min(limit, PAGE_MAX) + 1
     before = before_ms if before_ms is not None else 1 << 62
     names = orjson.dumps(rooms).decode()
     (text,) = connection.execute(_SEARCH, (words, before, names, wanted)).fetchone()
