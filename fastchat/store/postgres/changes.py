@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastchat.messages import WireError
+from fastchat.store.errors import unavailable
 from fastchat.store.postgres.connection import Connection, Reader
-from fastchat.store.postgres.errors import is_of_connection, is_of_others, unavailable
+from fastchat.store.postgres.errors import is_of_connection, is_of_others
 from fastchat.store.postgres.thread import LoopThread
 
 RETRY_S = 0.5

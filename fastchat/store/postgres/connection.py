@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from fastchat.messages import WireError
-from fastchat.store.postgres.errors import describe, is_of_connection, unavailable
+from fastchat.store.errors import unavailable
+from fastchat.store.postgres.errors import describe, is_of_connection
 from fastchat.store.postgres.thread import LoopThread
 
 Connection: TypeAlias = asyncpg.Connection
@@ -194,7 +195,7 @@ class Reader:
             connection = None
         elif not isinstance(failure, asyncpg.PostgresError):
             logger.error("the store has a fault of its own", exc_info=failure)
-        return connection, unavailable(failure)
+        return connection, unavailable(describe(failure))
 
     async def _connect(self) -> Connection:
         if time.monotonic() < self._retry_at:

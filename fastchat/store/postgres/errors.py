@@ -5,10 +5,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from fastchat.messages import Code, WireError
 from fastchat.store.errors import StoreError
-
-RETRY_AFTER_MS = 1000
 
 
 def address(url: str) -> str:
@@ -77,14 +74,4 @@ def is_of_data(error: BaseException) -> bool:
         | asyncpg.ProgramLimitExceededError
         | ValueError
         | TypeError,
-    )
-
-
-def unavailable(error: BaseException | str) -> WireError:
-    """What clients are told of a store that cannot store."""
-    reason = error if isinstance(error, str) else describe(error)
-    return WireError(
-        Code.UNAVAILABLE,
-        f"the message store is not available ({reason}); send it again later",
-        retry_after_ms=RETRY_AFTER_MS,
     )

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from fastchat.messages import WireError
-from fastchat.store.errors import StoreError
+from fastchat.store.errors import StoreError, unavailable
 from fastchat.store.interface import Facts, Stored
 from fastchat.store.postgres.appending import APPEND
 from fastchat.store.postgres.batch import Append, Batch, Found, Outcome, RoomState
@@ -25,7 +25,6 @@ from fastchat.store.postgres.errors import (
     is_of_connection,
     is_of_data,
     is_of_others,
-    unavailable,
 )
 from fastchat.store.postgres.reading import read_room, read_to_change
 from fastchat.store.postgres.thread import LoopThread
@@ -162,7 +161,7 @@ class Writer:
                 self._answer(batch.appends, unavailable("it is closed"))
                 raise
             except Exception as error:
-                self._answer(batch.appends, unavailable(error))
+                self._answer(batch.appends, unavailable(describe(error)))
                 logger.exception("the store has a fault of its own")
 
     async def _try_to_connect(self) -> None:
@@ -176,7 +175,7 @@ class Writer:
             found = await self._find(connection, batch)
         except Exception as error:
             # Nothing has been sent that stores anything.
-            self._answer(batch.appends, unavailable(error))
+            self._answer(batch.appends, unavailable(describe(error)))
             await self._lost(error)
             return
         arguments = batch.build(found)
@@ -221,7 +220,7 @@ class Writer:
                     self._single = len(batch.appends)
                     self._waiting = batch.appends + self._waiting
                     return None
-                self._answer(batch.appends, unavailable(error))
+                self._answer(batch.appends, unavailable(describe(error)))
                 if not is_of_data(error):
                     await self._lost(error)
                 return None

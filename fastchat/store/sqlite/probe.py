@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 
 from fastchat.messages import WireError
+from fastchat.store.probe import check
 from fastchat.store.sqlite.reader import Reader
-from fastchat.store.sqlite.writer import Job, Writer, unavailable
+from fastchat.store.sqlite.writer import Job, Writer
 
 _COUNT = """
     INSERT INTO meta (name, value) VALUES ('probes', 1)
@@ -17,20 +19,7 @@ _COUNT = """
 
 def probe(writer: Writer, reader: Reader, done: Callable[[WireError | None], None]) -> None:
     """One commit, for which the disk is waited for as for a message, and one read."""
-
-    def on_written(number: int | WireError) -> None:
-        if isinstance(number, WireError):
-            done(number)
-        else:
-            reader.submit(_read, lambda found: on_read(number, found))
-
-    def on_read(number: int, found: int | WireError) -> None:
-        if isinstance(found, WireError):
-            done(found)
-        else:
-            done(None if found >= number else unavailable("what was written cannot be read"))
-
-    writer.submit(Job(_count, on_written))
+    check(lambda counted: writer.submit(Job(_count, counted)), partial(reader.submit, _read), done)
 
 
 def _count(connection: sqlite3.Connection) -> int:

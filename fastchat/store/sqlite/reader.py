@@ -13,11 +13,12 @@ from typing import Any
 import orjson
 
 from fastchat.messages import WireError
+from fastchat.store.errors import unavailable
 from fastchat.store.found import PAGE_MAX, cut_page, cut_range, parse_query
 from fastchat.store.interface import BLOCK_EVENTS, NO_FACTS, Block, Kind, Page, RoomSummary
 from fastchat.store.sqlite.batch import RoomState
 from fastchat.store.sqlite.schema import SEQ_BITS, SEQ_MASK, connect_to_read
-from fastchat.store.sqlite.writer import unavailable
+from fastchat.store.sqlite.writer import describe
 
 _ROOM = """
     SELECT id, epoch, head, first, (
@@ -84,7 +85,7 @@ class Reader:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
-            result = unavailable(error)
+            result = unavailable(describe(error))
         self.deliver(done, result)
 
     def close(self) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from fastchat.messages import Code, WireError
+from fastchat.messages import WireError
+from fastchat.store.errors import unavailable
 from fastchat.store.interface import Draft, Facts, Stored
 from fastchat.store.sqlite.batch import Batch, RoomState, take_back
 from fastchat.store.sqlite.schema import Durability, Statement, StoreError, connect, set_durability
@@ -24,7 +25,6 @@ from fastchat.store.sqlite.schema import Durability, Statement, StoreError, conn
 COLLECTED_MAX = 2048  # what is looked at together, so that the first one does not wait for ever
 FILL_S = 0.002  # for which a commit is filled at least
 FILL_STEP = 64  # events added between two looks at the clock
-RETRY_AFTER_MS = 1000
 PROBE_INTERVAL_S = 1.0
 UPKEEP_RETRY_S = 10.0
 UPKEEP_PAUSE_S = 0.25  # between two steps while there are commits, so that each is worth its pages
@@ -231,7 +231,7 @@ class Writer:
             if job.undo:
                 self._undo[job.undo] = None
             self._failed(error)
-            result = unavailable(error)
+            result = unavailable(describe(error))
             self._probe()  # it may be this job's problem alone
         self._deliver(job.done, result)
 
@@ -254,7 +254,7 @@ class Writer:
                 self._doubtful[room] = max(room.head, self._doubtful.get(room, 0))
             self._failed(error)
             self._restore(before)
-            results = [unavailable(error)] * len(appends)
+            results = [unavailable(describe(error))] * len(appends)
         self._deliver(_complete, appends[: len(results)], results)
         if self.on_commit is not None:
             self._deliver(self.on_commit)
@@ -299,13 +299,3 @@ def _complete(appends: Sequence[Append], results: Sequence[Result]) -> None:
 def describe(error: Exception) -> str:
     """What is wrong, in one line; errors that nobody expects say what they are."""
     return str(error) if isinstance(error, (sqlite3.Error, StoreError)) else repr(error)
-
-
-def unavailable(error: Exception | str) -> WireError:
-    """What clients are told of a store that cannot store."""
-    reason = error if isinstance(error, str) else describe(error)
-    return WireError(
-        Code.UNAVAILABLE,
-        f"the message store is not available ({reason}); send it again later",
-        retry_after_ms=RETRY_AFTER_MS,
-    )
