@@ -20,7 +20,7 @@ from fastchat.cluster.people import NodePeople
 from fastchat.cluster.service import Cluster
 from fastchat.config import Settings
 from fastchat.config.cluster import is_cluster
-from fastchat.config.settings import RoomClass
+from fastchat.config.rooms import RoomClass
 from fastchat.errors import StartError
 from fastchat.hooks import Kind, Rules, Runner
 from fastchat.hooks.loading import Installed

@@ -1,4 +1,7 @@
-"""What the sections of the settings have in common. Pure."""
+"""What the sections of the settings have in common. Pure.
+
+A description says why one would change the setting; a name ends in its unit.
+"""
 
 from pydantic import BaseModel, ConfigDict, field_validator
 from pydantic_core import PydanticCustomError

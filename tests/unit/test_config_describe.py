@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from fastchat.config import ConfigError, Settings, describe, load, read
 from fastchat.config.names import SECTIONS, SETTINGS, unit_of, value_of
-from fastchat.config.settings import RoomClass
+from fastchat.config.rooms import RoomClass
 
 LONG = ("rooms.classes ", "broker.events ")
 CHANGED = [

@@ -8,7 +8,7 @@ import pytest
 
 from fastchat.config import Settings, describe
 from fastchat.config.names import SETTINGS
-from fastchat.config.settings import RoomClass
+from fastchat.config.rooms import RoomClass
 from fastchat.dialects.text import COMMANDS as WORDS
 from fastchat.dialects.text.help import HELP
 from fastchat.people import Role

@@ -4,7 +4,9 @@ from typing import Literal
 
 import pytest
 
-from fastchat.config.settings import Fanout, RoomClass, Rooms, Settings
+from fastchat.config import Settings
+from fastchat.config.fanout import Fanout
+from fastchat.config.rooms import RoomClass, Rooms
 from fastchat.server import Server
 
 Policy = Literal["lag", "disconnect"]
