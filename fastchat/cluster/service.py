@@ -186,9 +186,12 @@ class Cluster:
     def _on_commit(self, committed: Sequence[Committed]) -> None:
         if self._closed:
             return  # the others find it in the store
-        by_subject: dict[str, list[Committed]] = {}
+        by_room: dict[str, list[Committed]] = {}
         for each in committed:
-            by_subject.setdefault(envelope.subject_of(self._name, each.room), []).append(each)
+            by_room.setdefault(each.room, []).append(each)
+        by_subject: dict[str, list[Committed]] = {}
+        for room, some in by_room.items():
+            by_subject.setdefault(envelope.subject_of(self._name, room), []).extend(some)
         for subject, some in by_subject.items():
             for payload in envelope.encode_events(self.node, some):
                 self._publish(subject, payload)

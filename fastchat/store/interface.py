@@ -9,7 +9,7 @@ thread, with a WireError where the store cannot do it (``unavailable``: nothing 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from zlib import crc32
 
 from fastchat._events import Draft as Draft
@@ -120,8 +120,7 @@ class RoomSummary:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(NamedTuple):
     """What one node has committed, for the others: an event; without a body, that the facts are others."""
 
     room: str

@@ -75,3 +75,7 @@ def test_an_own_event_that_was_told_as_anothers_is_answered_at_once() -> None:
 def test_the_time_is_found_in_any_event(at_ms: int, author: str, text: str, id: str) -> None:
     body = message(text, author, at_ms=at_ms, id=id).encode("lobby", 7)
     assert at_ms_of(body) == at_ms
+
+
+def test_the_time_is_found_where_nothing_follows_it() -> None:
+    assert at_ms_of(b'{"type":"message","seq":1,"from":"alice","at":-12}') == -12

@@ -205,7 +205,4 @@ class PostgresLog:
 def at_ms_of(body: bytes) -> int:
     """When the event came in. What stands before it in the JSON has no quotes but escaped ones."""
     start = body.index(b',"at":') + 6
-    end = start
-    while body[end : end + 1].isdigit() or body[end : end + 1] == b"-":
-        end += 1
-    return int(body[start:end])
+    return int(body[start : body.find(b",", start)])  # where nothing follows: all but the brace
