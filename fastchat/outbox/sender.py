@@ -24,7 +24,7 @@ from fastchat.store.interface import Backlog, Outbox, Unsent
 POLL_S = 1.0
 """How often it is looked for what nobody has told of: what another node has left."""
 
-GATHER_S = 0.02
+GATHER_S = 0.05
 """The shortest time from one batch to the next: each is a commit, to note that it was sent."""
 
 BACKLOG_S = 2.0
@@ -87,9 +87,15 @@ class Sender:
         return None
 
     async def start(self) -> None:
-        """Connects, and begins to send. Raises BrokerError as ``EventSink.start`` does."""
+        """Connects, and begins to send. Raises BrokerError as ``EventSink.start`` does.
+
+        MUST be awaited before anybody may say anything: from its return on events wait to be sent. Where the
+        store does not answer it is asked again until it does.
+        """
         await self._sink.start()
         self._outbox.watch(self.wake)
+        while (error := await ask(self._outbox.begin_sending)) is not None:
+            await self._wait_to_retry(error.message)
         self._tasks = [
             asyncio.create_task(self._send_for_ever(), name="outbox"),
             asyncio.create_task(self._count_for_ever(), name="outbox-backlog"),
@@ -144,8 +150,6 @@ class Sender:
 
     async def _send_for_ever(self) -> None:
         late_s = pause_s = 0.0
-        while (error := await ask(self._outbox.begin_sending)) is not None:
-            await self._wait_to_retry(error.message)
         while True:
             self._waiting.clear()
             batch_at = time.monotonic()

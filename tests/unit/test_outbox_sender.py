@@ -80,16 +80,6 @@ class Sending:
     def open(self, name: str) -> OpenRoom:
         return OpenRoom(self.store, self.pump, name)
 
-    async def begun(self) -> None:
-        """Returns when what is said from now on waits for the broker."""
-        await self.sender.start()
-        self.lobby.say("begun")
-        while not self.sink.got:
-            await asyncio.sleep(0)  # the sender's turns
-            self.lobby.say("begun")
-        await self.sink.until(lambda: self.sink.ids[-1] == self.id_of(self.lobby))
-        self.sink.got.clear()
-
     def id_of(self, room: OpenRoom) -> str:
         """Of the newest event."""
         return f"{room.log.epoch}:{room.name}:{room.log.head}"
@@ -106,7 +96,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def sending() -> AsyncIterator[Sending]:
     sending = Sending()
-    await sending.begun()
+    await sending.sender.start()
     yield sending
     await sending.sender.close()
 
@@ -114,7 +104,7 @@ async def sending() -> AsyncIterator[Sending]:
 @pytest.mark.parametrize("turns", range(4))
 async def test_it_ends_whatever_comes_at_the_same_moment(turns: int) -> None:
     sending = Sending()
-    await sending.begun()
+    await sending.sender.start()
     await asyncio.sleep(2 * sender.GATHER_S)  # so that it waits to be woken
     (sends, _) = sending.sender._tasks
     sending.sender.wake()
@@ -124,6 +114,25 @@ async def test_it_ends_whatever_comes_at_the_same_moment(turns: int) -> None:
     done, _ = await asyncio.wait([sends], timeout=5)
     assert done == {sends}
     assert sends.cancelled()
+    await sending.sender.close()
+
+
+async def test_what_is_said_after_the_start_is_sent_even_where_the_store_comes_late() -> None:
+    sending = Sending()
+    begin = sending.store.begin_sending
+    late: asyncio.Queue[Callable[[WireError | None], None]] = asyncio.Queue()
+    sending.store.begin_sending = late.put_nowait  # type: ignore[method-assign]
+    starting = asyncio.create_task(sending.sender.start())
+    for _ in range(3):
+        done = await late.get()
+        assert not starting.done()
+        sending.lobby.say("before")
+        done(WireError(Code.UNAVAILABLE, "the disk is full"))
+    begin(await late.get())
+    await starting
+    sending.lobby.say("after")
+    await sending.all_sent()
+    assert sending.sink.ids == [sending.id_of(sending.lobby)]
     await sending.sender.close()
 
 
@@ -230,7 +239,7 @@ async def test_a_store_that_fails_is_asked_again(sending: Sending, monkeypatch: 
 
 async def test_only_what_is_wanted_is_sent_and_the_rest_does_not_stay() -> None:
     sending = Sending(wants={"kinds": ["message"]})
-    await sending.begun()
+    await sending.sender.start()
     secret = sending.open("@alice,bob")
     secret.say("psst")
     sending.lobby.say("hi")
@@ -244,7 +253,7 @@ async def test_only_the_slots_that_are_ours_are_sent(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sender, "POLL_S", 0.001)
     sending = Sending(slots=())
     sending.sender.take_slots({slot_of("lobby")})
-    await sending.begun()
+    await sending.sender.start()
     games = sending.open("games")
     games.say("theirs")
     sending.lobby.say("ours")
