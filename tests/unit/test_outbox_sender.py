@@ -117,11 +117,13 @@ async def test_it_ends_whatever_comes_at_the_same_moment(turns: int) -> None:
     await sending.sender.close()
 
 
-async def test_what_is_said_after_the_start_is_sent_even_where_the_store_comes_late() -> None:
+async def test_what_is_said_after_the_start_is_sent_even_where_the_store_comes_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sending = Sending()
     begin = sending.store.begin_sending
     late: asyncio.Queue[Callable[[WireError | None], None]] = asyncio.Queue()
-    sending.store.begin_sending = late.put_nowait  # type: ignore[method-assign]
+    monkeypatch.setattr(sending.store, "begin_sending", late.put_nowait)
     starting = asyncio.create_task(sending.sender.start())
     for _ in range(3):
         done = await late.get()
