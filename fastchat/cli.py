@@ -106,7 +106,7 @@ def serve(
     log.configure(settings.log.level, settings.log.format)
     _check_compiled()
     # Not before it is needed: it takes the whole server along, and the compiled modules.
-    from fastchat import server
+    from fastchat import serving
 
     try:
         if settings.server.workers > 1:
@@ -115,7 +115,7 @@ def serve(
             raise typer.Exit(
                 supervisor.run(settings, reload=reload, ready_fd=ready_fd, ready_file=ready_file)
             )
-        status = server.run(settings, reload=reload, ready_fd=ready_fd, ready_file=ready_file)
+        status = serving.run(settings, reload=reload, ready_fd=ready_fd, ready_file=ready_file)
     except StartError as error:
         end([str(error)], FAILURE)
     raise typer.Exit(status)

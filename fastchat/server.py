@@ -3,15 +3,11 @@
 import asyncio
 import contextlib
 import functools
-import gc
-import signal
 import socket
 import time
 import typing
 from collections.abc import Callable, Collection, Iterable, Sequence
-from pathlib import Path
 
-import uvloop
 from fastapi import FastAPI
 
 from fastchat import log
@@ -42,7 +38,6 @@ from fastchat.metrics import Metrics
 from fastchat.outbox import Sender
 from fastchat.people import LOCAL_USER
 from fastchat.protocols.line import LineProtocol
-from fastchat.ready import announce
 from fastchat.session import check_content
 from fastchat.sockets import BACKLOG, accepting_sockets, bound_address, limit_kernel_buffer, listen
 from fastchat.web.app import create_app
@@ -50,8 +45,6 @@ from fastchat.worker_metrics import Place, WorkerMetrics
 
 LISTENERS = ("http", "line", "control")
 ENDED_PER_TURN = 200  # connections that are told good-bye between two turns of the loop
-# A message is a dozen objects without a cycle: at Python's 700 the collector would look all the time.
-GC_THRESHOLDS = (50_000, 20, 20)
 
 logger = log.get_logger(__name__)
 
@@ -349,76 +342,3 @@ class Server:
         await self._close_connections()
         await self.close_store()
         logger.info("stopped")
-
-
-def run(
-    settings: Settings,
-    reload: Callable[[], Settings] | None = None,
-    ready_fd: int | None = None,
-    ready_file: Path | None = None,
-) -> int:
-    """Serves until SIGTERM or SIGINT; returns the exit code. Raises StartError."""
-
-    def on_ready(addresses: dict[str, str]) -> None:
-        announce(VERSION, settings, addresses, ready_fd, ready_file)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(Server(settings, reload), LISTENERS, on_ready, None))
-
-
-def run_worker(
-    settings: Settings,
-    reload: Callable[[], Settings] | None,
-    place: Place,
-    on_ready: Callable[[dict[str, str]], None],
-    lifeline_fd: int,
-) -> int:
-    """As ``run``, of one of several processes on the same ports; only the first is the operator's to ask.
-
-    Ends also when the other end of ``lifeline_fd``, a pipe, is closed.
-    """
-    server = Server(settings, reload, worker=place)
-    listeners = LISTENERS if place.number == 0 else ("http", "line")
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(server, listeners, on_ready, lifeline_fd))
-
-
-async def _serve(
-    server: Server,
-    listeners: Collection[str],
-    on_ready: Callable[[dict[str, str]], None],
-    lifeline_fd: int | None,
-) -> int:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    if lifeline_fd is not None:
-
-        def on_parent_end() -> None:
-            logger.error("the parent of this worker has ended, and so does the worker")
-            loop.remove_reader(lifeline_fd)
-            stopping.set()
-
-        loop.add_reader(lifeline_fd, on_parent_end)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    reloads: set[asyncio.Task[None]] = set()  # the loop alone would not keep them alive
-
-    def reload() -> None:
-        task = asyncio.create_task(server.reload())
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
-
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    addresses = await server.start(listeners)
-    # What lives now lives until the end: the collector need not look at it again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    try:
-        on_ready(addresses)
-    except StartError:
-        await server.close_store()
-        raise
-    await stopping.wait()
-    await server.stop()
-    return 0

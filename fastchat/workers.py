@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from fastchat import log, server
+from fastchat import log, serving
 from fastchat.building import VERSION
 from fastchat.config import ConfigError, Settings, parse_address
 from fastchat.errors import StartError
@@ -291,7 +291,7 @@ class Supervisor:
 
         try:
             place = Place(number, self._folder)
-            return server.run_worker(self._settings, self._reload, place, on_ready, self._lifeline)
+            return serving.run_worker(self._settings, self._reload, place, on_ready, self._lifeline)
         except StartError as error:
             write_line(ready_fd, json.dumps({"error": str(error)}) + "\n")
             return 1

@@ -26,7 +26,7 @@ Result = typer.testing.Result
 
 
 class FakeServer(types.ModuleType):
-    """Stands in for fastchat.server and keeps what it was asked to run."""
+    """Stands in for fastchat.serving and keeps what it was asked to run."""
 
     settings: Settings
     reload: Callable[[], Settings]
@@ -56,9 +56,9 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
-    fake = FakeServer("fastchat.server")
-    monkeypatch.setitem(sys.modules, "fastchat.server", fake)
-    monkeypatch.setattr(fastchat, "server", fake, raising=False)
+    fake = FakeServer("fastchat.serving")
+    monkeypatch.setitem(sys.modules, "fastchat.serving", fake)
+    monkeypatch.setattr(fastchat, "serving", fake, raising=False)
     # The log is the process's own; test_log covers it.
     monkeypatch.setattr("fastchat.log.configure", lambda *_: None)
     return fake
