@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from fastchat.broker.interface import Delivery
+from fastchat.log import get_logger
 
 UNANSWERED_MAX = 256
 
 Verdict = Literal["accept", "reject", "retry"]
 Mark = TypeVar("Mark")
+
+_logger = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -62,6 +65,15 @@ class Answers(Generic[Mark]):
             self.unanswered.pop(taken.key, None)
             self.ready.append(taken)
             self._on_answer()
+
+
+def pass_on(delivery: Delivery, on_delivery: Callable[[Delivery], None]) -> None:
+    """Hands it to whoever listens. A fault there must not end the inbox: the command comes again."""
+    try:
+        on_delivery(delivery)
+    except Exception:
+        _logger.exception("inbox listener failed")
+        delivery.retry()
 
 
 def retry_delay_s(times: int, chance: float) -> float:

@@ -8,12 +8,11 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy
 from nats.js.errors import NotFoundError
 
-from fastchat.broker.answers import UNANSWERED_MAX, Answers, Taken, retry_delay_s
+from fastchat.broker.answers import UNANSWERED_MAX, Answers, Taken, pass_on, retry_delay_s
 from fastchat.broker.interface import Delivery
 from fastchat.broker.nats import subjects
 from fastchat.broker.nats.client import Client, NatsLink
 from fastchat.broker.nats.streams import ensure_stream, jetstream
-from fastchat.log import get_logger
 
 ACK_WAIT_S = 15.0
 """A node that says nothing of a command for so long has died: another one gets it."""
@@ -22,8 +21,6 @@ CHECK_INTERVAL_S = 10.0
 DEAD_LETTERS_MAX = 100_000
 REASON_BYTES = 4096
 CONSUMER = "fastchat"
-
-_logger = get_logger(__name__)
 
 
 class NatsInbox(NatsLink):
@@ -100,13 +97,8 @@ class NatsInbox(NatsLink):
         taken = Taken(sequence, reply, payload, times)
         # A stream that is made anew counts from one again; the time at which it was kept makes it unique.
         delivery = self._answers.take(taken, own_id or f"{self._stream}-{sequence}-{stored}")
-        if delivery is None:
-            return
-        try:
-            self._on_delivery(delivery)
-        except Exception:  # a fault above must not end the inbox; it comes again
-            _logger.exception("inbox listener failed")
-            delivery.retry()
+        if delivery is not None:
+            pass_on(delivery, self._on_delivery)
 
     async def _answer(self, client: Client) -> None:
         ready = self._answers.ready

@@ -7,7 +7,7 @@ from functools import partial
 
 from aiormq.abc import DeliveredMessage
 
-from fastchat.broker.answers import UNANSWERED_MAX
+from fastchat.broker.answers import UNANSWERED_MAX, pass_on
 from fastchat.broker.interface import Delivery
 from fastchat.broker.rabbitmq.channel import Channel
 from fastchat.broker.rabbitmq.connection import RabbitLink
@@ -63,11 +63,7 @@ class RabbitInbox(RabbitLink):
             reject=partial(self._reject, channel, message),
             retry=partial(self._retry, channel, message),
         )
-        try:
-            self._on_delivery(delivery)
-        except Exception:  # a fault above must not end the inbox
-            delivery.retry()
-            _logger.exception("inbox listener failed")
+        pass_on(delivery, self._on_delivery)
 
     # Answers to those of a connection that is lost do nothing: they come again, under other numbers.
 

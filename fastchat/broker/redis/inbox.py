@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 
 from redis.exceptions import ResponseError
 
-from fastchat.broker.answers import Answers, Taken, retry_delay_s
+from fastchat.broker.answers import Answers, Taken, pass_on, retry_delay_s
 from fastchat.broker.interface import Delivery
 from fastchat.broker.redis.connection import Command, Connection, RedisLink, Reply
-from fastchat.log import get_logger
 
 ACK_WAIT_S = 15.0
 """A node that says nothing of a command for so long has died: another one gets it."""
@@ -20,8 +19,6 @@ DEAD_LETTERS_MAX = 100_000
 REASON_BYTES = 4096
 GROUP = "fastchat"
 FORGOTTEN_AFTER_MS = 86_400_000
-
-_logger = get_logger(__name__)
 
 
 class RedisInbox(RedisLink):
@@ -127,13 +124,8 @@ class RedisInbox(RedisLink):
     def _pass_on(self, taken: Taken[Sequence[bytes]]) -> None:
         own_id = _field(taken.mark, b"id").decode(errors="replace")
         delivery = self._answers.take(taken, own_id or taken.key)
-        if delivery is None:
-            return
-        try:
-            self._on_delivery(delivery)
-        except Exception:  # a fault above must not end the inbox; it comes again
-            _logger.exception("inbox listener failed")
-            delivery.retry()
+        if delivery is not None:
+            pass_on(delivery, self._on_delivery)
 
     def _pass_on_again(self, taken: Taken[Sequence[bytes]]) -> None:
         del self._later[taken.key]
