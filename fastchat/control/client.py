@@ -66,6 +66,20 @@ class Control:
             raise ControlError(reply["message"])
         return reply
 
+    def ask_all(self, kind: str, listed: str, key: str) -> list[Reply]:
+        """What is ``listed`` on all pages of a reply, each asked for ``after`` the last ``key``.
+
+        Raises ControlError.
+        """
+        found: list[Reply] = []
+        after = None
+        while True:
+            page = self.ask(kind, after=after)
+            found += page[listed]
+            if not page["more"]:
+                return found
+            after = found[-1][key]
+
 
 @contextlib.contextmanager
 def open_control(settings: Settings) -> Iterator[Control]:

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from fastchat.config.duration import parse_duration_s
-from fastchat.control.client import Reply
 from fastchat.control.options import USAGE, AsJson, control, end, print_json, print_table, remember, when
 
 Room = Annotated[str, typer.Argument(metavar="ROOM", help="The room's name.")]
@@ -25,15 +24,8 @@ app = typer.Typer(
 @app.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """Show every room that is kept, rooms of two excepted."""
-    rooms: list[Reply] = []
     with control(context) as server:
-        after = None
-        while True:
-            page = server.ask("room_list", after=after)
-            rooms += page["rooms"]
-            if not page["more"]:
-                break
-            after = page["rooms"][-1]["room"]
+        rooms = server.ask_all("room_list", "rooms", "room")
     if as_json:
         print_json(rooms)
         return

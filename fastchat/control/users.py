@@ -55,15 +55,8 @@ def add(
 @app.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """Show every account."""
-    accounts: list[Reply] = []
     with control(context) as server:
-        after = None
-        while True:
-            page = server.ask("users", after=after)
-            accounts += page["users"]
-            if not page["more"]:
-                break
-            after = page["users"][-1]["user"]
+        accounts = server.ask_all("users", "users", "user")
     if as_json:
         print_json(accounts)
         return
