@@ -41,16 +41,9 @@ def listen(
     ``shared``: other processes of this user listen there, too, each with a queue of its own.
     """
     try:
-        family, kind, protocol, _, target = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
+        listener = _bind(address, shared=shared)
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if shared:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             limit_kernel_buffer(listener, low_water_bytes, send_buffer_bytes)
-            listener.bind(target)
             listener.listen(BACKLOG)
             listener.setblocking(False)
         except BaseException:
@@ -69,20 +62,26 @@ def reserve(address: Address, setting: str, flag: str) -> socket.socket:
     if address.port:
         listen(address, setting, flag, 0, 0).close()
     try:
-        family, kind, protocol, _, target = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        reserved = socket.socket(family, kind, protocol)
-        try:
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            reserved.bind(target)
-        except BaseException:
-            reserved.close()
-            raise
+        return _bind(address, shared=True)
     except OSError as error:
         raise cannot_listen(address, setting, flag, error) from None
-    return reserved
+
+
+def _bind(address: Address, *, shared: bool) -> socket.socket:
+    """A TCP socket that has the address. Raises OSError."""
+    family, kind, protocol, _, target = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind(target)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
 
 
 def listen_locally(path: Path, setting: str) -> socket.socket:
