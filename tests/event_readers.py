@@ -8,8 +8,8 @@ import aio_pika
 import nats
 import redis.asyncio
 
-from fastchat.broker.nats import subjects
 from tests.events_document import EventsDocument
+from tests.outsiders.nats import parse_subject
 from tests.services import nats as nats_service
 from tests.services import rabbitmq
 from tests.services import redis as redis_service
@@ -102,7 +102,7 @@ class NatsReader(EventReader):
                 message = await jetstream.get_msg(stream, self.last)
                 assert message.subject is not None
                 assert message.headers is not None
-                key = subjects.parse_subject(self.name, message.subject)
+                key = parse_subject(self.name, message.subject)
                 self.take(key, message.headers["Nats-Msg-Id"], message.data or b"")
         finally:
             await client.close()

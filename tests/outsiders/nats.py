@@ -1,6 +1,7 @@
 """Another service at NATS."""
 
 from typing import Self
+from urllib.parse import unquote
 
 import nats
 from nats.aio.client import Client
@@ -8,6 +9,12 @@ from nats.js.errors import NotFoundError
 
 from fastchat.broker.nats import subjects
 from tests.outsiders.outsider import Kept
+
+
+def parse_subject(name: str, subject: str) -> str:
+    """Reads an event's subject as the documents say: the kind, and the room behind a dot."""
+    kind, dot, word = subject.removeprefix(f"{name}.events.").partition(".")
+    return f"{kind}{dot}{unquote(word)}"
 
 
 class NatsOutsider:
@@ -43,7 +50,7 @@ class NatsOutsider:
             except NotFoundError:
                 continue
             headers = message.headers or {}
-            key = subjects.parse_subject(name, message.subject or "")
+            key = parse_subject(name, message.subject or "")
             kept.append(
                 Kept(key, headers.get("Nats-Msg-Id", ""), message.data or b"", headers.get("reason", ""))
             )

@@ -10,6 +10,7 @@ from fastchat.broker.address import parse_addresses, without_secrets
 from fastchat.broker.backoff import Backoff
 from fastchat.broker.interface import BrokerError
 from fastchat.broker.nats import subjects
+from tests.outsiders.nats import parse_subject
 
 
 def test_an_address_has_its_parts_as_they_are_meant() -> None:
@@ -65,7 +66,7 @@ def test_a_room_is_one_word_of_a_subject_and_comes_back(kind: str, room: str) ->
     assert len(words) == 4
     assert re.fullmatch(r"[!-~]+", words[3])
     assert not set(words[3]) & set("*>")
-    assert subjects.parse_subject("fastchat", subject) == f"{kind}.{room}"
+    assert parse_subject("fastchat", subject) == f"{kind}.{room}"
 
 
 def test_subjects_of_usual_rooms_are_readable() -> None:

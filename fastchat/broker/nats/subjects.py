@@ -6,7 +6,7 @@ kind and, where there is one, the room as a single word: what NATS takes for its
 and ``fastchat.events.message.*`` has the messages of all rooms.
 """
 
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 _PLAIN = "@,~"
 """Beside letters, digits, ``_`` and ``-``: in names of rooms of two, and nothing special to NATS."""
@@ -16,12 +16,6 @@ def encode_subject(name: str, key: str) -> str:
     """The subject of an event: ``key`` is ``Outgoing.key``, the kind with a room behind a dot."""
     kind, dot, room = key.partition(".")
     return f"{name}.events.{kind}{dot}{encode_word(room)}"
-
-
-def parse_subject(name: str, subject: str) -> str:
-    """The ``key`` that ``encode_subject`` made the subject of."""
-    kind, dot, word = subject.removeprefix(f"{name}.events.").partition(".")
-    return f"{kind}{dot}{unquote(word)}"
 
 
 def encode_word(text: str) -> str:
