@@ -1,5 +1,5 @@
 """Who somebody is: passwords, tokens, names. The session asks an `Authenticator`; it never knows how."""
 
-from fastchat.auth.interface import Accounts, Authenticator, Credentials
+from fastchat.auth.interface import Credentials
 
-__all__ = ["Accounts", "Authenticator", "Credentials"]
+__all__ = ["Credentials"]

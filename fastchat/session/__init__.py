@@ -4,9 +4,9 @@ A session is given commands, checks them and answers through its ``Peer``; what 
 It knows no dialect: the same session serves a browser, a program and a person with ``nc``.
 """
 
-from fastchat.session.interface import Limits, Peer, State
+from fastchat.session.interface import Limits, State
 from fastchat.session.posting import check_content
 from fastchat.session.session import COMMAND_TABLE, Session
 from fastchat.session.turns import UNSTORED_MAX
 
-__all__ = ["COMMAND_TABLE", "UNSTORED_MAX", "Limits", "Peer", "Session", "State", "check_content"]
+__all__ = ["COMMAND_TABLE", "UNSTORED_MAX", "Limits", "Session", "State", "check_content"]
