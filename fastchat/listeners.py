@@ -21,13 +21,23 @@ KEEP_ALIVE_S = 5  # how long an HTTP connection may wait for its next request
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn's server under our own lifecycle: signals are the whole process's business, not its."""
+    """uvicorn's server under our own lifecycle: signals are the whole process's business, not its.
+
+    What it accepts is ``make_protocol``'s: the keywords that uvicorn gives its own are nothing to that.
+    """
+
+    def __init__(self, config: uvicorn.Config, make_protocol: Callable[[], asyncio.BaseProtocol]) -> None:
+        super().__init__(config)
+        self._make_protocol = make_protocol
 
     async def start(self, listener: socket.socket) -> None:
         """Begins to accept."""
         self.config.load()
         self.lifespan = self.config.lifespan_class(self.config)
-        await self.startup(sockets=accepting_sockets(listener))
+        await self.startup(sockets=[])
+        loop = asyncio.get_running_loop()
+        for sock in accepting_sockets(listener):
+            self.servers.append(await loop.create_server(self._make_protocol, sock=sock, backlog=BACKLOG))
         self._ticking = asyncio.create_task(self.main_loop())
 
     def stop_accepting(self) -> None:
@@ -79,13 +89,8 @@ def build_http(
 ) -> HttpServer:
     """The HTTP server, whose connections are the WebSocket's until they turn out to be none."""
     make_websocket = functools.partial(WebSocketProtocol, websockets)
-
-    def make_protocol(**_: object) -> WebSocketProtocol:
-        return make_websocket()
-
     config = uvicorn.Config(
         application,
-        http=typing.cast("type[asyncio.Protocol]", make_protocol),
         ws=typing.cast("type[asyncio.Protocol]", make_websocket),
         lifespan="off",
         log_config=None,
@@ -94,7 +99,7 @@ def build_http(
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=1,
     )
-    server = HttpServer(config)
+    server = HttpServer(config, make_websocket)
     websockets.otherwise = functools.partial(
         HttpProtocol,
         config,

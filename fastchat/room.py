@@ -13,7 +13,7 @@ from fastchat._ring import Event
 from fastchat.cluster.interface import Others
 from fastchat.messages import Code, WireError
 from fastchat.moderation import Moderation, act_of, rules_of
-from fastchat.people import Role, User
+from fastchat.people import MEMBER, Role, User
 from fastchat.permissions import Rules
 from fastchat.presence import CallLater, Circumstances, Presence
 from fastchat.rate import exceed, take, wait_s
@@ -262,8 +262,11 @@ class Room:
 
     def role(self, user: User, now_ms: int) -> Role:
         """What the user is here at this time, in milliseconds since 1970."""
-        rules = Rules(self.name, {}) if self.rules is None else self.rules.rules
-        return rules.role(user, now_ms)
+        if self.rules is not None:
+            return self.rules.rules.role(user, now_ms)
+        if user.grants is None and not user.operator:
+            return min(MEMBER, user.most)  # as rules have it that say nothing
+        return Rules(self.name, {}).role(user, now_ms)
 
 
 @dataclass(slots=True)

@@ -244,7 +244,7 @@ class Hub:
         """How far the user has read each of the rooms, as far as there is a mark."""
 
         def on_read(stored: Mapping[str, int] | WireError) -> None:
-            if isinstance(stored, WireError):
+            if isinstance(stored, WireError) or not self._marks:
                 done(stored)
                 return
             known = {room: max(stored.get(room, 0), self._marks.get((user, room), 0)) for room in rooms}

@@ -73,6 +73,7 @@ class Authentication:
         self._by_name = Attempts(policy.attempts, policy.wait_max_s)
         self._by_address = Attempts(policy.attempts_per_address, policy.wait_max_s)
         self._registrations = Attempts(policy.registrations_per_address, policy.wait_max_s)
+        self._guests_come = policy.guests is not Guests.OFF
         self._guests_most = Role.READER if policy.guests is Guests.READ_ONLY else Role.OWNER
 
     def authenticate(self, credentials: Credentials, done: Answer) -> None:
@@ -100,7 +101,7 @@ class Authentication:
     # Guests
 
     def _welcome_guest(self, text: str | None, done: Answer) -> None:
-        if self._policy.guests is Guests.OFF:
+        if not self._guests_come:
             done(
                 WireError(Code.UNAUTHORIZED, "guests are not let in here; say hello with a password or token")
             )

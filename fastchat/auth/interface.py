@@ -12,7 +12,7 @@ Answer = Callable[[User | WireError], None]
 AccountAnswer = Callable[[Account | WireError | None], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Credentials:
     """What a client says of itself: a token, a name with its password, a guest's name, or nothing at all."""
 

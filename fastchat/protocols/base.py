@@ -21,8 +21,8 @@ CLOSED = 4
 _of_thread = threading.local()
 
 
-def shared_read_buffer() -> memoryview:
-    """Returns the one buffer into which all sockets of this thread's loop are read.
+def shared_read_buffer(sizehint: int = -1) -> memoryview:
+    """Returns the one buffer into which all sockets of this thread's loop are read, as `get_buffer` is to.
 
     A loop reads one socket at a time and a Protocol leaves nothing in it, so an idle connection needs none.
     """
@@ -123,11 +123,11 @@ class StreamProtocol(asyncio.BufferedProtocol):
 
     # Called by the transport
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = typing.cast("asyncio.Transport", transport)
+    def connection_made(self, transport: typing.Any) -> None:
+        self.transport = transport
 
     # The same function for all, not a method: a transport keeps what it calls, and a method is an object.
-    get_buffer = staticmethod(lambda sizehint: shared_read_buffer())
+    get_buffer = staticmethod(shared_read_buffer)
 
     def pause_writing(self) -> None:
         self._writing_paused = True

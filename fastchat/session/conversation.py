@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from fastchat.messages import Close, Code, Command, WireError, error_reply
-from fastchat.people import Role, User
+from fastchat.people import MEMBER, OWNER, Role, User
 from fastchat.permissions import INSIDE, LEAST, Action, Rules, no_such_room
 from fastchat.population import NOBODY, Devices
 from fastchat.room import Membership, Room
 from fastchat.rooms import Hub
-from fastchat.session.interface import Limits, Peer, State
+from fastchat.session.interface import CLOSED, NEW, Limits, Peer
 from fastchat.session.turns import Turns
 
 
@@ -26,7 +26,7 @@ class Conversation(Turns):
         self.peer = peer
         self.limits = limits
         self.server = server
-        self.state = State.NEW
+        self.state = NEW
         # Set by the population: who this is, by name, in full, and on which other connections.
         self.user = ""
         self.person: User = NOBODY
@@ -34,7 +34,7 @@ class Conversation(Turns):
 
     def on_unblocked(self) -> None:
         """Has the client read from again."""
-        if self.state is not State.CLOSED:
+        if self.state is not CLOSED:
             self.peer.on_unblocked()
 
     def has_room(self) -> bool:
@@ -67,7 +67,7 @@ class Conversation(Turns):
         person = self.person
         if room.rules is not None:
             room.rules.check(person, action, wall_ms)
-        elif LEAST[action] > Role.MEMBER or person.most is not Role.OWNER or person.grants is not None:
+        elif LEAST[action] > MEMBER or person.most is not OWNER or person.grants is not None:
             Rules(room.name, {}).check(person, action, wall_ms)
 
     def check_named(self, action: Action, room: Room, wall_ms: int) -> None:
@@ -137,7 +137,7 @@ class Conversation(Turns):
 
     def reply(self, command: Command, kind: str, **fields: Any) -> None:
         """Answers a command, unless the connection is over."""
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return
         reply = {"type": kind, **fields}
         if (ref := command.get("ref")) is not None:
@@ -149,7 +149,7 @@ class Conversation(Turns):
 
         ``room`` tells which one it is about, where the command names several.
         """
-        if self.state is not State.CLOSED:
+        if self.state is not CLOSED:
             self.peer.reply(error_reply(error, ref, room))
 
     def end(self, code: Close, reason: str) -> None:
@@ -177,7 +177,7 @@ class Conversation(Turns):
             try:
                 if isinstance(result, WireError):
                     self.refuse(result, command.get("ref"), room)
-                elif self.state is not State.CLOSED:
+                elif self.state is not CLOSED:
                     answer(result)
             except WireError as error:
                 self.refuse(error, command.get("ref"), room)

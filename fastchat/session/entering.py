@@ -10,27 +10,32 @@ from fastchat.auth.interface import Answer, Credentials
 from fastchat.auth.names import name_key, normalize_name
 from fastchat.hooks.interface import Kind
 from fastchat.messages import PROTOCOL_VERSION, Code, Command, WireError
-from fastchat.people import Role, User
+from fastchat.people import MEMBER, User
 from fastchat.permissions import Action, no_such_room
 from fastchat.room import Room
 from fastchat.session.authorizing import permitted
 from fastchat.session.conversation import Conversation
 from fastchat.session.directing import other_of
 from fastchat.session.gathering import arrive, keep_with_guests, returns, settle, tell_joined
-from fastchat.session.interface import State
+from fastchat.session.interface import CLOSED, NEW, READY
 from fastchat.store import Direct
 
 Marks = Mapping[str, int]
+
+Found = tuple[Room, int]
+"""A room, and how far the user has read it."""
+
+JOIN = Action.JOIN  # to look it up in an enumeration's class takes as long as a call
 
 
 def hello(session: Conversation, command: Command, wall_ms: int) -> None:
     """Takes a name, or another one, and comes back to the rooms of ``resume``."""
     credentials = _credentials(session, command)
-    if session.state is State.READY and credentials.user in (None, session.user) and not _proves(credentials):
+    if session.state is READY and credentials.user in (None, session.user) and not _proves(credentials):
         _welcome(session, command, wall_ms)
         session.go_on()
         return
-    if session.state is State.READY and not session.person.guest:
+    if session.state is READY and not session.person.guest:
         raise WireError(
             Code.FORBIDDEN, f"you are {session.user} here; open another connection to be somebody else"
         )
@@ -41,7 +46,7 @@ def come_in(
     session: Conversation, command: Command, wall_ms: int, find_out: Callable[[Answer], None]
 ) -> None:
     """Lets in whoever ``find_out`` says the client is, or lets a guest go on as that one."""
-    if session.state is State.NEW:
+    if session.state is NEW:
         find, welcome = partial(_let_in, session, find_out), _enter_server
     else:
         find, welcome = partial(_become, session, find_out, wall_ms), _welcome
@@ -106,20 +111,20 @@ def _let_in(
             done(person)
             return
         try:
-            if session.state is not State.CLOSED:
+            if session.state is not CLOSED:
                 hub.population.enter(session, person)
         except WireError as error:
             hub.release_name(person)
             done(error)
             return
-        if session.state is State.CLOSED:
+        if session.state is CLOSED:
             hub.release_name(person)
             done(())
             return
         arrive(session, on_directs)
 
     def on_directs(directs: Sequence[Direct] | WireError) -> None:
-        if isinstance(directs, WireError) and session.state is State.NEW:
+        if isinstance(directs, WireError) and session.state is NEW:
             session.hub.population.leave(session)
         done(directs)
 
@@ -127,7 +132,7 @@ def _let_in(
 
 
 def _enter_server(session: Conversation, command: Command, wall_ms: int, directs: Sequence[Direct]) -> None:
-    session.state = State.READY
+    session.state = READY
     if session.hub.hooks is not None:
         session.hub.hooks.tell(Kind.ON_CONNECT, session.person, session.peer.address)
     if session.hub.notices is not None:
@@ -161,13 +166,13 @@ def _become(
     def on_marks(claimed: bool, person: User, marks: Marks | WireError) -> None:
         error = marks if isinstance(marks, WireError) else None
         before = session.person
-        if not isinstance(marks, WireError) and session.state is not State.CLOSED:
+        if not isinstance(marks, WireError) and session.state is not CLOSED:
             try:
                 rooms = [session.membership(room).room for room in session.rooms]
                 hub.rename(rooms, session, person, marks)
             except WireError as refused:
                 error = refused
-        if error is not None or session.state is State.CLOSED:
+        if error is not None or session.state is CLOSED:
             if claimed:
                 hub.release_name(person)
             done(() if error is None else error)
@@ -233,7 +238,7 @@ def _resume(session: Conversation, command: Command, wall_ms: int) -> None:
         if isinstance(marks, WireError):
             for room in resume:
                 session.refuse(marks, ref, room)
-        elif session.state is State.READY:
+        elif session.state is READY:
             session.keep_first([partial(join_one, room, marks) for room in resume])
         session.go_on()
 
@@ -254,55 +259,63 @@ def _resume(session: Conversation, command: Command, wall_ms: int) -> None:
 
 def join(session: Conversation, command: Command, wall_ms: int) -> None:
     """Enters a room."""
-    name = command["room"]
-
-    def find(done: Callable[[tuple[Room, int] | WireError], None]) -> None:
-        def on_marks(marks: Marks | WireError) -> None:
-            if isinstance(marks, WireError):
-                done(marks)
-            else:
-                _open(session, name, marks.get(name, 0), done)
-
-        session.hub.marks(session.user, [name], on_marks)
-
-    _enter(session, command, wall_ms, find)
+    _enter(session, command, wall_ms, partial(_find, session, command["room"]))
 
 
-def _open(
-    session: Conversation, name: str, cursor: int, done: Callable[[tuple[Room, int] | WireError], None]
-) -> None:
-    """The room and how far the user has read it. MUST come last: it is to be entered at once."""
-    session.hub.open(name, lambda room: done(room if isinstance(room, WireError) else (room, cursor)))
+def _find(session: Conversation, name: str, done: Callable[[Found | WireError], None]) -> None:
+    """The room and how far the user has read it."""
+
+    def on_marks(marks: Marks | WireError) -> None:
+        if isinstance(marks, WireError):
+            done(marks)
+        else:
+            _open(session, name, marks.get(name, 0), done)
+
+    session.hub.marks(session.user, [name], on_marks)
+
+
+def _open(session: Conversation, name: str, cursor: int, done: Callable[[Found | WireError], None]) -> None:
+    """As ``_find``, where the cursor is known. MUST come last: the room is to be entered at once."""
+    room = session.hub.rooms.get(name)
+    if room is not None:
+        done((room, cursor))
+    else:
+        session.hub.open(name, lambda room: done(room if isinstance(room, WireError) else (room, cursor)))
 
 
 def _refreshed(
     session: Conversation,
     after: int,
-    find: Callable[[Callable[[tuple[Room, int] | WireError], None]], None],
-    done: Callable[[tuple[Room, int] | WireError], None],
+    find: Callable[[Callable[[Found | WireError], None]], None],
+    done: Callable[[Found | WireError], None],
 ) -> None:
     """What ``find`` finds, once it has what the client has seen: at another node, maybe, that is quicker."""
 
-    def on_found(found: tuple[Room, int] | WireError) -> None:
+    def on_found(found: Found | WireError) -> None:
         if isinstance(found, WireError) or found[0].head >= after:
             done(found)
-            return
-        room, _ = found
-        session.hub.hold(room)
-        room.log.refresh(partial(on_refreshed, room, found))
+        else:
+            _refresh(session, found, done)
 
-    def on_refreshed(room: Room, found: tuple[Room, int], error: WireError | None) -> None:
+    find(on_found)
+
+
+def _refresh(session: Conversation, found: Found, done: Callable[[Found | WireError], None]) -> None:
+    room, _ = found
+
+    def on_refreshed(error: WireError | None) -> None:
         done(found if error is None else error)
         session.hub.release(room)
 
-    find(on_found)
+    session.hub.hold(room)
+    room.log.refresh(on_refreshed)
 
 
 def _enter(
     session: Conversation,
     command: Command,
     wall_ms: int,
-    find: Callable[[Callable[[tuple[Room, int] | WireError], None]], None],
+    find: Callable[[Callable[[Found | WireError], None]], None],
     *,
     resumed: bool = False,
 ) -> None:
@@ -312,9 +325,9 @@ def _enter(
         raise WireError(Code.ALREADY_JOINED, f"you are in room {name} already", field="room")
     _check_rooms(session, name)
 
-    def enter(found: tuple[Room, int]) -> None:
+    def enter(found: Found) -> None:
         room, cursor = found
-        session.authorize(Action.JOIN, room, wall_ms)
+        session.authorize(JOIN, room, wall_ms)
         if name.startswith("@"):
             if (not room.head and not room.members) or keep_with_guests(session.hub, room) is not None:
                 raise no_such_room(name)
@@ -333,15 +346,16 @@ def _enter(
 def _told(session: Conversation, room: Room, wall_ms: int) -> dict[str, Any]:
     """What is not the usual: the room's topic and rules, and the user's role."""
     role = room.role(session.person, wall_ms)
-    told: dict[str, Any] = {} if role is Role.MEMBER else {"role": role.name.lower()}
+    told: dict[str, Any] = {} if role is MEMBER else {"role": role.name.lower()}
     return told if room.rules is None else {**told, **room.rules.rules.settings}
 
 
 def _check_rooms(session: Conversation, name: str) -> None:
     """Refuses a room too many; those of two have a limit of their own. Raises WireError."""
-    limit = session.limits.rooms_per_connection
+    limit, joined = session.limits.rooms_per_connection, session.rooms
     pairs = name.startswith("@")
-    if limit and sum(room.startswith("@") == pairs for room in session.rooms) >= limit:
+    # Most are far from it: counted only where it may be.
+    if limit and len(joined) >= limit and sum(room.startswith("@") == pairs for room in joined) >= limit:
         raise WireError(
             Code.TOO_MANY_ROOMS, f"a connection may be in {limit} rooms; leave one first", field="room"
         )

@@ -189,17 +189,17 @@ def take_in(session: Conversation, room: Room, cursor: int, after: int | None = 
 def tell_joined(session: Conversation, command: Command, membership: Membership, **told: object) -> None:
     """The answer to ``join``, and what is said where the server lets somebody in by itself."""
     room = membership.room
-    cursor = room.presence.cursor(session.user)
+    head, cursor = room.head, room.presence.cursor(session.user)
     session.reply(
         command,
         "joined",
         room=room.name,
-        head=room.head,
+        head=head,
         epoch=room.log.epoch,
         members=len(room.members),
         reset=membership.reset,
         cursor=cursor,
-        unread=room.head - cursor,
+        unread=head - cursor,
         **told,
     )
 

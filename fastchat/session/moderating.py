@@ -18,7 +18,7 @@ from fastchat.people import OPERATOR, User
 from fastchat.permissions import Action, Rules
 from fastchat.room import Room
 from fastchat.session.conversation import Conversation
-from fastchat.session.interface import State
+from fastchat.session.interface import CLOSED
 from fastchat.store import Block, Draft, Kind, Page, Stored
 from fastchat.store.interface import PAGE_BYTES
 
@@ -136,7 +136,7 @@ def store_act(session: Conversation, command: Command, room: Room, draft: Draft)
     def on_stored(stored: Stored | WireError) -> None:
         if isinstance(stored, WireError):
             session.refuse(stored, command.get("ref"))
-        elif session.state is not State.CLOSED:
+        elif session.state is not CLOSED:
             session.peer.reply_sent(room.name, stored, draft.id, command.get("ref"))
         session.end_storing()
 

@@ -11,14 +11,14 @@ from fastchat.room import Membership, Room
 from fastchat.session.attending import come_back
 from fastchat.session.conversation import Conversation
 from fastchat.session.gathering import gather
-from fastchat.session.interface import Limits, State
+from fastchat.session.interface import CLOSED, Limits
 from fastchat.session.moderating import delete as delete_any
 from fastchat.session.moderating import may_delete_others
 from fastchat.session.screening import screen
 from fastchat.store import Draft, Kind, Stored
 
 # Looked up for every message, which takes an enumeration's class its time.
-MESSAGE, CLOSED = Kind.MESSAGE, State.CLOSED
+MESSAGE = Kind.MESSAGE
 
 ACTIONS = {
     Kind.MESSAGE: Action.SEND,

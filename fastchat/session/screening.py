@@ -16,7 +16,7 @@ from fastchat.hooks.interface import UNASKED, Hooks, Message, Question
 from fastchat.messages import Command, WireError
 from fastchat.room import Membership
 from fastchat.session.conversation import Conversation
-from fastchat.session.interface import State
+from fastchat.session.interface import READY
 from fastchat.store import Draft, Kind
 
 Store = Callable[[Conversation, Command, Draft, Membership], None]
@@ -24,8 +24,6 @@ Store = Callable[[Conversation, Command, Draft, Membership], None]
 
 WORDED = (Kind.MESSAGE, Kind.EDITED)
 """Events that say something in words, which ``on_message`` is asked about."""
-
-READY = State.READY
 
 
 def finish(entry: Entry) -> None:

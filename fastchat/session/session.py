@@ -6,7 +6,7 @@ from functools import partial
 
 from fastchat.hooks.interface import Kind
 from fastchat.messages import Code, Command, WireError, check_command
-from fastchat.people import OPERATOR, Role
+from fastchat.people import OPERATOR, OWNER
 from fastchat.permissions import Action, Rules
 from fastchat.rate import take
 from fastchat.rate import wait_s as rate_wait_s
@@ -14,12 +14,12 @@ from fastchat.rooms import Hub
 from fastchat.session import attending, directing, entering, moderating, operating, posting, reading, signing
 from fastchat.session.authorizing import ASKED_ABOUT, ask_first
 from fastchat.session.conversation import Conversation
-from fastchat.session.interface import Limits, Peer, State
+from fastchat.session.interface import CLOSED, NEW, READY, Limits, Peer, State
 
 Handler = Callable[[Conversation, Command, int], None]
 
-ANY_TIME = (State.NEW, State.READY)
-ONCE_WELCOME = (State.READY,)
+ANY_TIME = (NEW, READY)
+ONCE_WELCOME = (READY,)
 
 COMMAND_TABLE: dict[str, tuple[tuple[State, ...], bool, Action | None, Handler]] = {
     # type: (states in which it is allowed, whether it counts towards the rate limit, what its user has to be
@@ -67,9 +67,6 @@ COMMAND_TABLE: dict[str, tuple[tuple[State, ...], bool, Action | None, Handler]]
     **{kind: (ONCE_WELCOME, True, None, handler) for kind, handler in operating.COMMANDS.items()},
 }
 
-# Looked up for every command, which takes an enumeration's class its time.
-CLOSED, OWNER = State.CLOSED, Role.OWNER
-
 BESIDE_STORING = ("send", "direct", "edit", "delete", "react", "typing", "ping")
 """Commands that need not wait until the store has answered for what the connection sent before."""
 
@@ -91,7 +88,7 @@ class Session(Conversation):
         self.person = OPERATOR
         self.user = OPERATOR.name
         self.limits = replace(self.limits, messages_per_s=0, rooms_per_connection=0, rooms_per_user=0)
-        self.state = State.READY
+        self.state = READY
 
     def receive(self, command: Command, now: float, wall_ms: int) -> None:
         """Carries out one command and answers it; whatever is wrong with it becomes an ``error`` reply."""
@@ -166,7 +163,8 @@ class Session(Conversation):
 
     def _take(self, now: float) -> float:
         """Takes one token and returns 0, or takes none and returns the seconds until there is one."""
-        if (wait_s := self.wait_s(now)) > 0:
+        # Whose own bucket is full has a token, and most come only now and then.
+        if (now < self._full_at or self.devices is not None) and (wait_s := self.wait_s(now)) > 0:
             return wait_s
         self._full_at = take(self._full_at, now, self.limits.messages_per_s)
         if self.devices is not None:
@@ -190,7 +188,7 @@ class Session(Conversation):
 
         What the store was given is stored all the same; nobody is answered any more.
         """
-        if self.state is State.READY:
+        if self.state is READY:
             for name in self.rooms:
                 self.hub.leave(self.hub.rooms[name], self.peer.writer, self.user)
             if self.hub.hooks is not None:
@@ -199,4 +197,4 @@ class Session(Conversation):
                 self.hub.notices.disconnected(self.person, self.id)
         self.hub.depart(self)
         self.forget_kept()
-        self.state = State.CLOSED
+        self.state = CLOSED

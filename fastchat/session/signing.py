@@ -10,14 +10,14 @@ from fastchat.people import User
 from fastchat.population import name_taken
 from fastchat.session.conversation import Conversation
 from fastchat.session.entering import come_in
-from fastchat.session.interface import State
+from fastchat.session.interface import READY
 from fastchat.store import Account
 
 
 def register(session: Conversation, command: Command, wall_ms: int) -> None:
     """Makes an account, and goes on as it."""
     authenticator = _authenticator(session)
-    if session.state is State.READY and not session.person.guest:
+    if session.state is READY and not session.person.guest:
         raise WireError(
             Code.FORBIDDEN, f"you are {session.user} here; open another connection to register somebody else"
         )

@@ -82,7 +82,8 @@ class Turns:
             self._tell_unblocked()
 
     def _tell_unblocked(self) -> None:
-        if self._awaited and not self.blocked:
+        """MUST be called only where somebody was told to wait."""
+        if not self.blocked:
             self._awaited = False
             self.on_unblocked()
 
@@ -126,7 +127,8 @@ class Turns:
                 self._kept.popleft()()
         finally:
             self._going_on = False
-        self._tell_unblocked()
+        if self._awaited:
+            self._tell_unblocked()
 
     def go_on_with_kept(self) -> None:
         """Answers have somewhere to go again."""

@@ -73,6 +73,9 @@ class MixedStore:
         self, user: str, rooms: Sequence[str], done: Callable[[Mapping[str, int] | WireError], None]
     ) -> None:
         """Of both."""
+        if len(rooms) == 1:  # who joins asks for one, and thousands may join at once
+            (self._memory if self._in_memory(rooms[0]) else self._durable).marks(user, rooms, done)
+            return
 
         def ask(store: Store, some: Sequence[str], on_answer: Callable[[Any], None]) -> None:
             store.marks(user, some, on_answer)
