@@ -33,7 +33,8 @@ from fastchat.room import RoomSettings
 from fastchat.rooms import Hub
 from fastchat.session import Limits, check_content
 from fastchat.store import Retention, Store, StoreError, open_store
-from fastchat.store.interface import SendingStore, SharedStore
+from fastchat.store.interface import SharedStore
+from fastchat.store.sending import SendingStore
 
 VERSION = importlib.metadata.version("fastchat-server")
 

@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from fastchat.broker.interface import Outgoing
-from fastchat.store.interface import Notice, UnsentEvents, slot_of
+from fastchat.store.interface import slot_of
+from fastchat.store.sending import Notice, UnsentEvents
 
 KINDS = ("message", "moderation", "receipt", "presence", "session")
 """What a service may ask for; the first word of a routing key."""

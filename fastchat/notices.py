@@ -12,7 +12,7 @@ import orjson
 from fastchat.cloudevents import CONNECTED, DISCONNECTED, NoticeEncoder
 from fastchat.messages import encode_presence, encode_receipts
 from fastchat.people import User
-from fastchat.store.interface import Notice
+from fastchat.store.sending import Notice
 
 HOLD_S = 0.05
 """For so long it is collected."""

@@ -5,7 +5,8 @@ from typing import Any, cast
 
 import orjson
 
-from fastchat.store.interface import Backlog, Notice, SendingStore, Store, Unsent, slot_of
+from fastchat.store.interface import Store, slot_of
+from fastchat.store.sending import Backlog, Notice, SendingStore, Unsent
 from tests.pump import Pump
 
 

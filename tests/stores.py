@@ -6,9 +6,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fastchat.store import MemoryStore
-from fastchat.store.interface import SendingStore
 from fastchat.store.mixed import MixedStore
 from fastchat.store.postgres.store import PostgresStore
+from fastchat.store.sending import SendingStore
 from fastchat.store.sqlite import SqliteStore
 from tests.pump import OpenRoom, Pump
 from tests.services import postgres

@@ -15,7 +15,7 @@ from fastchat.cloudevents import EventEncoder
 from fastchat.outbox import Sender
 from fastchat.outbox.sender import ask
 from fastchat.store import Draft, Kind, RoomLog, Stored, open_store
-from fastchat.store.interface import Unsent
+from fastchat.store.sending import Unsent
 
 NAME = "benchmark"
 QUEUE = "benchmark.archive"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fastchat.broker.interface import Outgoing
 from fastchat.cloudevents import EventEncoder, outgoing_of
-from fastchat.store.interface import Notice, Unsent, UnsentEvents
+from fastchat.store.sending import Notice, Unsent, UnsentEvents
 
 
 @dataclass(frozen=True, slots=True)

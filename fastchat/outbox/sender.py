@@ -19,7 +19,7 @@ from fastchat.cloudevents import EventEncoder
 from fastchat.messages import WireError
 from fastchat.outbox.batch import Batch
 from fastchat.outbox.pace import Pace, retry_s
-from fastchat.store.interface import Backlog, Outbox, Unsent
+from fastchat.store.sending import Backlog, Outbox, Unsent
 
 POLL_S = 1.0
 """How often it is looked for what nobody has told of: what another node has left."""

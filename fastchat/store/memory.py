@@ -16,22 +16,20 @@ from fastchat.store.interface import (
     NO_FACTS,
     PAGE_BYTES,
     AuditEntry,
-    Backlog,
     Block,
     Direct,
     Draft,
     Facts,
     Follower,
     Kind,
-    Notice,
     Page,
     RoomLog,
     RoomSummary,
     Stored,
-    Unsent,
 )
 from fastchat.store.outbox import MemoryOutbox
 from fastchat.store.pairs import has_guest, users_of
+from fastchat.store.sending import Backlog, Notice, Unsent
 from fastchat.store.states import State, change, check_change
 
 

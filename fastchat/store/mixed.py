@@ -11,17 +11,14 @@ from fastchat.store.found import merge_pages
 from fastchat.store.interface import (
     Account,
     AuditEntry,
-    Backlog,
     Direct,
-    Notice,
     Page,
     RoomLog,
     RoomSummary,
-    SendingStore,
     Store,
-    Unsent,
 )
 from fastchat.store.pairs import has_guest
+from fastchat.store.sending import Backlog, Notice, SendingStore, Unsent
 
 
 class MixedStore:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from fastchat.store.interface import AUDIT_KEPT, Retention, SendingStore
+from fastchat.store.interface import AUDIT_KEPT, Retention
 from fastchat.store.memory import MemoryStore
 from fastchat.store.mixed import MixedStore
+from fastchat.store.sending import SendingStore
 from fastchat.store.sqlite import SqliteStore, StoreError
 from fastchat.store.sqlite.schema import Durability
 

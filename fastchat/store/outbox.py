@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from fastchat._ring import Ring
-from fastchat.store.interface import Backlog, Notice, Unsent, UnsentEvents, slot_of
+from fastchat.store.interface import slot_of
+from fastchat.store.sending import Backlog, Notice, Unsent, UnsentEvents
 
 NOTICES_HELD = 10_000
 """So many notices wait in memory."""

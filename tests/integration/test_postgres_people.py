@@ -10,11 +10,12 @@ import pytest
 
 from fastchat.messages import Code, WireError
 from fastchat.store import Account, AuditEntry, Retention, open_store
-from fastchat.store.interface import AUDIT_KEPT, Notice
+from fastchat.store.interface import AUDIT_KEPT
 from fastchat.store.postgres import audit
 from fastchat.store.postgres.connection import Connection, Server
 from fastchat.store.postgres.store import PostgresStore
 from fastchat.store.postgres.thread import LoopThread
+from fastchat.store.sending import Notice
 from tests.outboxes import Box
 from tests.pump import OpenRoom, Pump, marks, message, moderate
 from tests.services import postgres

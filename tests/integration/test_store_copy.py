@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from fastchat.store import Account, AuditEntry, Store, StoreError
-from fastchat.store.interface import Retention, SendingStore
+from fastchat.store.interface import Retention
 from fastchat.store.postgres import copying
 from fastchat.store.postgres.copying import copy_history
 from fastchat.store.postgres.store import PostgresStore
+from fastchat.store.sending import SendingStore
 from fastchat.store.sqlite import SqliteStore
 from tests.outboxes import Box
 from tests.pump import OpenRoom, Pump, delete, edit, marks, moderate, react, search

@@ -20,7 +20,8 @@ from fastchat.cloudevents import (
     outgoing_of,
 )
 from fastchat.messages import encode_presence, encode_receipts
-from fastchat.store.interface import Draft, Kind, UnsentEvents, slot_of
+from fastchat.store.interface import Draft, Kind, slot_of
+from fastchat.store.sending import UnsentEvents
 from tests.events_document import EventsDocument
 from tests.pump import delete, edit, message, moderate, react
 

@@ -5,8 +5,8 @@ import gc
 import pytest
 
 from fastchat.store import MemoryStore, outbox
-from fastchat.store.interface import Backlog
 from fastchat.store.outbox import MemoryOutbox
+from fastchat.store.sending import Backlog
 from tests.outboxes import Box, notice
 from tests.pump import OpenRoom, Pump
 

@@ -6,7 +6,7 @@ from typing import Any
 from fastchat.cloudevents import EventEncoder, NoticeEncoder
 from fastchat.notices import HOLD_S, NAMED_MAX, Notices
 from fastchat.people import User
-from fastchat.store.interface import Notice
+from fastchat.store.sending import Notice
 from tests.events_document import EventsDocument
 
 DOCUMENT = EventsDocument()

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import orjson
 import pytest
 
-from fastchat.store.interface import SLOTS, Backlog, slot_of
+from fastchat.store.interface import SLOTS, slot_of
 from fastchat.store.outbox import share_out
+from fastchat.store.sending import Backlog
 from tests.outboxes import Box, notice
 from tests.pump import OpenRoom, delete, edit, moderate, react
 from tests.stores import STORES, opened, other_room

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from fastchat.cloudevents import EventEncoder, NoticeEncoder
 from fastchat.messages import encode_receipts
 from fastchat.outbox.batch import Batch
-from fastchat.store.interface import Notice, Unsent, UnsentEvents
+from fastchat.store.sending import Notice, Unsent, UnsentEvents
 from tests.pump import message, moderate
 
 NOTICE = NoticeEncoder("chat", "p", lambda: 0).encode(

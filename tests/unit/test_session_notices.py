@@ -6,7 +6,7 @@ import pytest
 
 from fastchat.cloudevents import EventEncoder, NoticeEncoder
 from fastchat.notices import HOLD_S, Notices
-from fastchat.store.interface import Notice
+from fastchat.store.sending import Notice
 from tests.answers import said
 from tests.events_document import EventsDocument
 from tests.parties import Party, Program

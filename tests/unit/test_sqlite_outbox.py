@@ -9,7 +9,7 @@ import pytest
 
 from fastchat.messages import Code, WireError
 from fastchat.store import Retention
-from fastchat.store.interface import Backlog
+from fastchat.store.sending import Backlog
 from fastchat.store.sqlite import SqliteStore, outbox, upkeep
 from tests.faulty_sqlite import Faults, inject
 from tests.outboxes import Box, notice

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from fastchat.messages import WireError
-from fastchat.store.interface import Backlog, Notice, Unsent, UnsentEvents
 from fastchat.store.outbox import share_out
 from fastchat.store.postgres.changes import Changes
 from fastchat.store.postgres.connection import Connection
+from fastchat.store.sending import Backlog, Notice, Unsent, UnsentEvents
 
 NOTICES_KEPT = 100_000
 """So many notices wait in the database, and as many here while it is away; the oldest beyond are dropped."""

@@ -13,8 +13,9 @@ from functools import partial
 import orjson
 
 from fastchat.messages import WireError
-from fastchat.store.interface import Backlog, Notice, Unsent, UnsentEvents, slot_of
+from fastchat.store.interface import slot_of
 from fastchat.store.outbox import NOTICES_HELD, share_out
+from fastchat.store.sending import Backlog, Notice, Unsent, UnsentEvents
 from fastchat.store.sqlite.reader import Reader
 from fastchat.store.sqlite.schema import SEQ_BITS, SEQ_MASK
 from fastchat.store.sqlite.upkeep import Upkeep
