@@ -128,11 +128,14 @@ class Connection:
         self.writer.resume()
 
     def on_close(self, code: int, reason: str) -> None:
-        """The stream is gone."""
+        """The stream is gone; there is no ``session`` from here on."""
         self.session.close()
         self.writer.close()
         self._chat.census.discard(self, self._stream.peer_address)
         self._chat.offered_tokens.pop(self, None)
+        # They know each other: as a cycle both, and the transport, would wait for the collector, which looks
+        # rarely, and hardly ever at what was in use when it last looked.
+        del self.session
 
     # Peer: called by the session
 
@@ -204,6 +207,8 @@ class Connection:
             self._stream.resume_reading()
 
     def _on_throttle_over(self) -> None:
+        if self.writer.closed:
+            return
         # A loop's timers may run a little early.
         if (wait_s := self._wait_s(self._chat.clock())) > 0:
             self._chat.call_later(wait_s, self._on_throttle_over)
@@ -286,6 +291,11 @@ class LineConnection(Connection):
 
     def _quit(self) -> None:
         self.end(1000, "you asked for it")
+
+    def on_close(self, code: int, reason: str) -> None:
+        """As ``Connection.on_close``; what a person speaks knows the connection, too."""
+        super().on_close(code, reason)
+        self._dialect = self._chat.profiles.json_line
 
     def on_oversize(self, limit: int, start: bytes) -> None:
         """As ``Connection.on_oversize``; the line's first byte tells what is spoken all the same."""

@@ -46,6 +46,8 @@ DEFAULTS = {
             "fanout.ring_bytes=16384",
             "fanout.high_water_bytes=16384",
             "fanout.low_water_bytes=8192",
+            # And so it is with the blocks for those who come back.
+            "fanout.replay_bytes=2097152",
         ),
     ),
 }

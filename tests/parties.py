@@ -201,7 +201,7 @@ class FakeStream(asyncio.BaseProtocol):
 
     def __init__(self, party: Party, handler: Connection) -> None:
         self._party = party
-        self._handler = handler
+        self._handler: Connection | None = handler  # until it was told of the end, as in a real one
         self._waiting: deque[bytes] = deque()
         self.socket = FakeTransport(party.loop)
         self.socket.set_protocol(self)
@@ -210,10 +210,12 @@ class FakeStream(asyncio.BaseProtocol):
         self.closed: tuple[int, str] | None = None
 
     def pause_writing(self) -> None:
-        self._handler.on_pause_writing()
+        if self._handler is not None:
+            self._handler.on_pause_writing()
 
     def resume_writing(self) -> None:
-        self._handler.on_resume_writing()
+        if self._handler is not None:
+            self._handler.on_resume_writing()
 
     def is_reading(self) -> bool:
         """Whether messages are handed over as they arrive."""
@@ -230,6 +232,8 @@ class FakeStream(asyncio.BaseProtocol):
         return len(self._waiting)
 
     def _hand_over(self) -> None:
+        if self._handler is None:
+            return
         while self._waiting and self._reading and self.closed is None:
             self._handler.on_message(self._waiting.popleft(), True)
         if self.closed is None:
@@ -250,7 +254,9 @@ class FakeStream(asyncio.BaseProtocol):
         self.socket.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._handler.on_close(1006, "the connection was lost")
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.on_close(1006, "the connection was lost")
 
 
 class Client:

@@ -1,10 +1,15 @@
 """How a connection ends, and what is left of it: nothing."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from fastchat._fanout import Writer
+from fastchat.connection import Connection
+from fastchat.dialects import TextDialect
 from fastchat.messages import Close, dumps
+from fastchat.session import Limits, Session
 from tests.answers import greet, say, types
 from tests.parties import Client, JsonClient, Party, Person, parse_lines
 
@@ -221,6 +226,47 @@ def test_whenever_a_connection_is_lost_nothing_is_left(
     client.connection.on_resume_writing()
     party.settle()
     assert not party.hub.fanout.stalled
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def living() -> int:
+    kinds = (Connection, Session, Writer, TextDialect)
+    return sum(issubclass(type(thing), kinds) for thing in gc.get_objects())  # proxies are not what they say
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("kind", ["websocket", "json_lines"])
+def test_what_a_connection_was_is_freed_without_the_collector(
+    party: Party, stage: Callable[[Client], None], kind: str, no_collector: None
+) -> None:
+    before = living()
+    client = CLIENTS[kind](party)
+    stage(client)
+    party.settle()
+    assert living() > before
+    client.lose()
+    party.pass_time(100)
+    del client
+    assert living() == before
+
+
+def test_who_is_lost_while_typing_too_fast_is_not_read_from_again() -> None:
+    party = Party(limits=Limits(messages_per_s=1, burst=4))
+    person = party.person()
+    for word in ("/nick alice", "one", "two", "three", "four"):
+        person.type(word)
+    assert not person.stream.is_reading()
+    person.lose()
+    party.pass_time(100)
+    assert not person.stream.is_reading()
+    assert party.loop.timers == 0
 
 
 def test_the_census_counts_who_is_open_and_who_has_said_hello(client: JsonClient) -> None:
