@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fastchat import log
 from fastchat.chat import Chat
 from fastchat.cluster.service import Cluster
+from fastchat.ending import end
 from fastchat.inbox import Receiver
 from fastchat.messages import WireError
 from fastchat.outbox.sender import Sender
@@ -93,9 +94,7 @@ class Prober:
     async def close(self) -> None:
         """Gives up what has not answered."""
         tasks = [*self._asked.values(), *([self._round] if self._round else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
 
 
 class Health:

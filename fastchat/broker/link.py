@@ -8,6 +8,7 @@ from contextlib import suppress
 from fastchat.broker.address import parse_addresses, without_secrets
 from fastchat.broker.backoff import Backoff
 from fastchat.broker.interface import BrokerError
+from fastchat.ending import end
 from fastchat.log import get_logger
 
 START_WAIT_S = 2.0
@@ -81,9 +82,7 @@ class Link(ABC):
         if self.is_connected:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._finish(), CLOSE_TIMEOUT_S)
-        keeper.cancel()
-        with suppress(asyncio.CancelledError):
-            await keeper
+        await end([keeper])
         self._problem = "closed"
 
     async def _keep(self) -> None:

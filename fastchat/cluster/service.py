@@ -7,7 +7,6 @@ found out again: holes in a room's ``seq`` by the store, quiet rooms by comparin
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from fastchat.cluster.interface import People
 from fastchat.cluster.listening import Listening
 from fastchat.cluster.names import ClaimedNames
 from fastchat.cluster.nodes import Nodes
+from fastchat.ending import end
 from fastchat.messages import Close, WireError
 from fastchat.population import Population
 from fastchat.store.interface import Committed, SharedStore, Standing
@@ -112,9 +112,7 @@ class Cluster:
             return
         self._closed = True
         if self._ticking is not None:
-            self._ticking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._ticking
+            await end([self._ticking])
         if self._comparing_soon is not None:
             self._comparing_soon.cancel()
         self.names.flush()

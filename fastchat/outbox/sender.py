@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from fastchat import log
 from fastchat.broker.interface import EventSink
 from fastchat.cloudevents import EventEncoder
+from fastchat.ending import end
 from fastchat.messages import WireError
 from fastchat.outbox.batch import Batch
 from fastchat.outbox.pace import Pace, retry_s
@@ -117,9 +118,7 @@ class Sender:
         if tasks and self.problem is None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._until_empty(), within_s)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
         await self._sink.close()
 
     async def _until_empty(self) -> None:

@@ -64,7 +64,10 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
         "one idea each: checks of JSON, events, ring, RFC 6455, token bucket",
     ),
     (("config", "log"), "settings and logging: cross-cutting, see below"),
-    (("compiled", "errors"), "whether the compiled modules are there; what went wrong, for a person to read"),
+    (
+        ("compiled", "ending", "errors"),
+        "the compiled modules; tasks that have to end; what went wrong, for a person to read",
+    ),
 )
 
 CONTROL = ("control", "control.path", "control.socket")

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
+from fastchat.ending import end
 from fastchat.messages import WireError
 from fastchat.store.errors import unavailable
 from fastchat.store.postgres.errors import describe, is_of_connection
@@ -128,9 +129,7 @@ class Reader:
             self._wake()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await end(late)
         while self._waiting:
             if (asked := self._waiting.popleft()) is not None:
                 self.deliver(asked[1], unavailable("it is closed"))

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from fastchat.ending import end
+
 Result = TypeVar("Result")
 
 
@@ -39,9 +41,6 @@ class LoopThread:
 
 
 async def _cancel_all() -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await end([task for task in asyncio.all_tasks() if task is not asyncio.current_task()])
     # What they have closed lets go of its socket in the next turn.
     await asyncio.sleep(0)

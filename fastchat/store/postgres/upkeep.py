@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fastchat.ending import end
 from fastchat.store.interface import Retention
 from fastchat.store.postgres.audit import trim_entries
 from fastchat.store.postgres.connection import Connection, Server, disconnect
@@ -80,8 +81,7 @@ class Upkeep:
     async def close(self) -> None:
         """Ends between two steps, or in the middle of one, which has no effect then. In the thread."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end([self._task])
 
     async def _run(self) -> None:
         while True:

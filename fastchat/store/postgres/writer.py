@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from fastchat.ending import end
 from fastchat.messages import WireError
 from fastchat.store.errors import StoreError, unavailable
 from fastchat.store.interface import Facts, Stored
@@ -115,8 +116,7 @@ class Writer:
         if self._task is not None:
             done, _ = await asyncio.wait([self._task], timeout=CLOSE_TIMEOUT_S)
             if not done:
-                self._task.cancel()
-                await asyncio.wait([self._task])
+                await end([self._task])
         if self._connection is not None:
             await disconnect(self._connection)
         self._refuse("it is closed")
