@@ -25,7 +25,7 @@ class Rush:
         return "one message at a time" if under_way == 1 else f"{under_way} under way"
 
 
-RUSHES = (Rush(1, 1), Rush(SENDERS, 4), Rush(SENDERS, 16))
+RUSHES = (Rush(1, 1), Rush(SENDERS, 1), Rush(SENDERS, 4), Rush(SENDERS, 16))
 """The last one leaves no node idle; it is what is promised."""
 
 

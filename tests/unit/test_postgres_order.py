@@ -41,9 +41,16 @@ def test_each_is_told_once_and_in_turn(data: st.DataObject) -> None:
             order.add_own(seq, partial(tell_own, seq))
         else:
             seq = heard.pop(0)
-            order.add_foreign(seq, partial(tell, seq))
+            if data.draw(st.booleans(), "held"):
+                before = list(told)
+                order.hold_foreign(seq, partial(tell, seq))
+                assert told == before
+            else:
+                order.add_foreign(seq, partial(tell, seq))
+                assert not order.gap or order.gap[0] == order.head < order.gap[1]
         assert told == list(range(begin + 1, order.head + 1))
     order.expect(last)
+    order.release()
     while (gap := order.gap) is not None:
         after, upto = gap
         assert after == order.head < upto <= last
@@ -69,6 +76,22 @@ def test_an_own_event_that_was_told_as_anothers_is_answered_at_once() -> None:
     order.add_foreign(1, lambda new: None)
     order.add_own(1, answers.append)
     assert answers == [False]
+
+
+def test_what_is_held_is_no_gap_and_told_with_what_comes_next() -> None:
+    order, told = Order(0), list[int]()
+    order.hold_foreign(1, lambda new: told.append(1))
+    assert (order.head, order.waits, order.gap) == (0, True, None)
+    order.add_own(2, lambda new: told.append(2))
+    assert (told, order.waits) == ([1, 2], False)
+    order.hold_foreign(3, lambda new: told.append(3))
+    order.add_own(2, lambda new: None)  # again
+    assert told == [1, 2, 3]
+    order.hold_foreign(4, lambda new: told.append(4))
+    order.hold_foreign(6, lambda new: told.append(6))
+    order.release()
+    assert told == [1, 2, 3, 4]
+    assert order.gap == (4, 5)
 
 
 @given(st.integers(-5, 2**53), st.text(), st.text(), st.text())

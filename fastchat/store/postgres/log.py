@@ -20,7 +20,12 @@ from fastchat.store.postgres.writer import Writer
 BUS_WAIT_S = 0.02
 """For what is missing: it may be under way on the bus, or be an own commit that is about to be answered."""
 
+HOLD_S = 0.01
+"""For which, or for twice as long at most, other nodes' messages wait for an own commit that is under way."""
+
 READ_RETRY_S = 1.0
+
+_MESSAGE = b'{"type":"message"'
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +44,15 @@ class Home(Protocol):
 
 
 class PostgresLog:
-    """One room's log in the database."""
+    """One room's log in the database.
+
+    While own events are being committed, other nodes' messages are held and told together with these: so
+    everybody here gets both in one write.
+    """
 
     __slots__ = (
-        "__weakref__", "_awaited", "_filling", "_follower", "_order", "_store",
-        "epoch", "facts", "room", "state", "version",
+        "__weakref__", "_awaited", "_filling", "_follower", "_held", "_holds", "_limited", "_order", "_store",
+        "_under_way", "epoch", "facts", "room", "state", "version",
     )  # fmt: skip
 
     durable = True
@@ -53,6 +62,10 @@ class PostgresLog:
         self._follower: Follower | None = None
         self._order = Order(found.head)
         self._filling = False
+        self._under_way = 0  # own events that are not answered yet
+        self._held = False
+        self._holds = 0  # how often, since the beginning
+        self._limited = False
         self._awaited: list[tuple[int, Callable[[WireError | None], None]]] = []
         """Who is to be answered when everything up to an event has been told."""
         self.state = state
@@ -95,7 +108,16 @@ class PostgresLog:
 
     def append(self, draft: Draft, done: Callable[[Stored | WireError], None]) -> None:
         """Answers after the commit, in its turn among the events of other nodes."""
-        self._store.writer.submit(Append(self, draft, self.version, done))
+        self._under_way += 1
+        self._store.writer.submit(Append(self, draft, self.version, partial(self._answer, done)))
+
+    def _answer(self, done: Callable[[Stored | WireError], None], result: Stored | WireError) -> None:
+        self._under_way -= 1
+        try:
+            done(result)
+        finally:
+            if self._held and not self._under_way:  # it was not stored, and tells nothing
+                self._release()
 
     def set_facts(self, changes: Facts, done: Callable[[WireError | None], None]) -> None:
         """Answers after the commit."""
@@ -124,6 +146,7 @@ class PostgresLog:
         def tell(new: bool) -> None:
             done(stored if new else Stored(stored.seq, stored.at_ms, None))
 
+        self._held = False
         try:
             self._order.add_own(stored.seq, tell)
         finally:
@@ -146,9 +169,42 @@ class PostgresLog:
                 self._follower.on_facts(facts)
 
     def receive(self, seq: int, body: bytes) -> None:
-        """As ``on_foreign``; what is missing before it is read after a moment."""
+        """As ``on_foreign``, or held; what is missing before it is read after a moment."""
+        # What was committed here may wait for just this event: then there is nothing to hold it for.
+        is_next = not self._order.waits and seq == self.head + 1
+        if self._under_way and (self._held or is_next) and body.startswith(_MESSAGE):
+            self._hold(seq, body)
+            return
+        self._held = False
         try:
             self.on_foreign(seq, body)
+        finally:
+            self._look_for_gaps()
+
+    def _hold(self, seq: int, body: bytes) -> None:
+        if not self._held:
+            self._held = True
+            self._holds += 1
+            self._limit()
+        self._order.hold_foreign(seq, partial(self._tell, seq, body))
+
+    def _limit(self) -> None:
+        """Has what is held told in time, whatever becomes of the own commit."""
+        if not self._limited:
+            self._limited = True
+            self._store.later(HOLD_S, partial(self._on_limit, self._holds))
+
+    def _on_limit(self, holds: int) -> None:
+        self._limited = False
+        if self._held and self._holds != holds:  # since a moment ago
+            self._limit()
+        elif self._held:
+            self._release()
+
+    def _release(self) -> None:
+        self._held = False
+        try:
+            self._order.release()
         finally:
             self._look_for_gaps()
 

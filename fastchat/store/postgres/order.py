@@ -22,20 +22,37 @@ class Order:
 
     def add_own(self, seq: int, tell: Tell) -> None:
         """An event that was stored here: its sender is answered in any case, and in the order of the room."""
-        if seq <= self.head:
-            tell(False)
+        if seq > self.head:
+            self._waiting[seq] = (tell, True)
+            self._tell()
             return
-        self._waiting[seq] = (tell, True)
-        self._tell()
+        try:
+            tell(False)
+        finally:
+            self._tell()  # what is held
 
     def add_foreign(self, seq: int, tell: Tell) -> None:
         """An event that was heard of, or read."""
         if seq == self.head + 1 and not self._waiting:  # nearly always
             self.head = seq
             tell(True)
-        elif seq > self.head and seq not in self._waiting:
-            self._waiting[seq] = (tell, False)
-            self._tell()
+            return
+        self.hold_foreign(seq, tell)
+        self._tell()
+
+    def hold_foreign(self, seq: int, tell: Tell) -> None:
+        """As ``add_foreign``, but it is told with whatever is added next, or with ``release``."""
+        if seq > self.head:
+            self._waiting.setdefault(seq, (tell, False))
+
+    def release(self) -> None:
+        """Tells what is held, up to the first that is missing."""
+        self._tell()
+
+    @property
+    def waits(self) -> bool:
+        """Whether anything is held, or waits for what is missing before it."""
+        return bool(self._waiting)
 
     def expect(self, seq: int) -> None:
         """There are events up to this one, wherever they are."""
@@ -44,6 +61,8 @@ class Order:
     @property
     def gap(self) -> tuple[int, int] | None:
         """The events that are missing first: behind the first number, up to the second one. None: none is."""
+        if self.head + 1 in self._waiting:
+            return None  # held
         # What is told in turn leaves nothing behind it, so this is asked for when something is amiss.
         if self._waiting:
             return self.head, min(self._waiting) - 1

@@ -27,6 +27,7 @@ from fastchat.store.postgres.errors import (
     is_of_data,
     is_of_others,
 )
+from fastchat.store.postgres.filling import Filling
 from fastchat.store.postgres.reading import read_room, read_to_change
 from fastchat.store.postgres.thread import LoopThread
 
@@ -81,6 +82,7 @@ class Writer:
         self._waiting: list[Append] = []
         self._single = 0  # so many are committed one by one, as one of them is not storable
         self._number = 0  # of the last batch
+        self._filling = Filling()
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._in_doubt = False
@@ -151,18 +153,30 @@ class Writer:
                 else:
                     await self._try_to_connect()
                 continue
-            count = 1 if self._single else COLLECTED_MAX
+            if not self._alone and (wait_s := self._filling.wait_s(len(self._waiting))):
+                await self._fill(wait_s)
+                if not self._waiting:
+                    continue  # they were refused
+            began, count = self._thread.loop.time(), 1 if self._single else COLLECTED_MAX
             batch = Batch(self._waiting[:count])
             self._waiting = batch.put_off + self._waiting[count:]
             self._single = max(0, self._single - 1)
             try:
                 await self._commit(batch)
+                self._filling.on_commit(len(batch.appends), self._thread.loop.time() - began)
             except asyncio.CancelledError:
                 self._answer(batch.appends, unavailable("it is closed"))
                 raise
             except Exception as error:
                 self._answer(batch.appends, unavailable(describe(error)))
                 logger.exception("the store has a fault of its own")
+
+    async def _fill(self, wait_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                while len(self._waiting) < self._filling.count and not self._closed:
+                    self._work.clear()
+                    await self._work.wait()
 
     async def _try_to_connect(self) -> None:
         """Nobody waits for it, but it is to be known when it works again."""
