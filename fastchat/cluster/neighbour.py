@@ -38,9 +38,6 @@ class Neighbour:
 class Company(Protocol):
     """This node's own people."""
 
-    def is_here(self, user: str) -> bool:
-        """Whether the user is connected to this node."""
-
     def describe_again(self, name: str) -> None:
         """What somebody may do has changed."""
 
