@@ -1,5 +1,6 @@
 """Does memory grow? The slope, how sure it is, and the samples it is made of."""
 
+import itertools
 import os
 import random
 from pathlib import Path
@@ -34,20 +35,22 @@ def test_a_constant_does_not_grow() -> None:
 
 
 def test_the_interval_is_that_of_the_textbook() -> None:
-    # Ten points whose residuals are +1, -1, -1, +1 …: correlated negatively, so nothing is widened.
-    residuals = [1, -1, -1, 1, 1, -1, -1, 1, 1, -1]
+    # Residuals of +1, -1, -1, +1 …: correlated hardly, so that little is widened.
+    residuals = [1, -1, -1, 1] * 10
     trend = fit_trend([(x, 2.0 * x + residual) for x, residual in enumerate(residuals)])
-    mean = 4.5
-    spread = sum((x - mean) ** 2 for x in range(10))
+    count, mean = 40, 19.5
+    spread = sum((x - mean) ** 2 for x in range(count))
     slope = sum((x - mean) * (2 * x + residual) for x, residual in enumerate(residuals)) / spread
-    level = sum(2 * x + residual for x, residual in enumerate(residuals)) / 10
+    level = sum(2 * x + residual for x, residual in enumerate(residuals)) / count
     squares = sum(
         (2 * x + residual - level - slope * (x - mean)) ** 2 for x, residual in enumerate(residuals)
     )
     assert trend.slope == pytest.approx(slope)
     assert trend.correlation < 0.2
     widening = ((1 + trend.correlation) / (1 - trend.correlation)) ** 0.5
-    assert trend.high - trend.low == pytest.approx(2 * 1.96 * widening * (squares / 8 / spread) ** 0.5)
+    assert trend.high - trend.low == pytest.approx(
+        2 * 1.96 * widening * (squares / (count - 2) / spread) ** 0.5
+    )
 
 
 def test_a_small_leak_is_found_in_noise() -> None:
@@ -73,6 +76,31 @@ def test_correlated_samples_make_the_slope_less_sure() -> None:
     apart = fit_trend(list(enumerate(noise(700))))
     together = fit_trend(list(enumerate(noise(700, correlation=0.9))))
     assert together.high - together.low > 2 * (apart.high - apart.low)
+
+
+def make_steps(count: int, at: range) -> list[tuple[float, float]]:
+    """A series that goes up by 1 at each of these places, and stays there."""
+    return [(x, float(sum(x >= place for place in at))) for x in range(count)]
+
+
+@pytest.mark.parametrize("place", range(10, 350, 20))
+def test_a_single_step_is_no_growth(place: int) -> None:
+    trend = fit_trend(make_steps(360, range(place, place + 1)))
+    assert not trend.grows
+    assert trend.low < 0 < trend.high
+
+
+@pytest.mark.parametrize("between", [10, 20, 40, 60])
+def test_many_steps_of_a_kind_are_growth(between: int) -> None:
+    trend = fit_trend(make_steps(360, range(between // 2, 360, between)))
+    assert trend.grows
+    assert trend.slope == pytest.approx(1 / between, rel=0.1)
+
+
+def test_a_walk_seldom_grows() -> None:
+    walks = [list(itertools.accumulate(noise(360, seed=seed))) for seed in range(400)]
+    grown = sum(fit_trend(list(enumerate(walk))).grows for walk in walks)
+    assert grown <= 24  # one side of 95 % is 2.5 in a hundred
 
 
 @pytest.mark.parametrize("points", [[], [(x, 1.0) for x in range(9)], [(1.0, x) for x in range(20)]])
