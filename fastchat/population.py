@@ -111,8 +111,7 @@ class Population:
         """
         if not person.name:
             person = replace(person, name=self.free_name())
-        self.check(session, person)
-        key = name_key(person.name)
+        key = self.check(session, person)
         if person.guest:
             self._online[key] = session
             session.devices = None
@@ -139,9 +138,10 @@ class Population:
         session.person = person
         session.user = person.name
 
-    def check(self, session: OnlineSession, person: User) -> None:
-        """Whether the session may become this person. Raises WireError as ``enter`` does."""
-        present = self._online.get(name_key(person.name))
+    def check(self, session: OnlineSession, person: User) -> str:
+        """The key of the name, if the session may become this person. Raises WireError as ``enter`` does."""
+        key = name_key(person.name)
+        present = self._online.get(key)
         if person.guest:
             if present is not None and present is not session:
                 raise name_taken(person.name)
@@ -150,6 +150,7 @@ class Population:
                 Code.TOO_MANY_CONNECTIONS,
                 f"{person.name} has {self._limit} connections; close one of them first",
             )
+        return key
 
     def _join_devices(
         self, session: OnlineSession, name: str, key: str, *, elsewhere: bool = False

@@ -130,7 +130,7 @@ class Room:
     @property
     def is_new(self) -> bool:
         """Whether nobody has come and nothing has happened yet."""
-        return not self.head and not self.members and self.rules is None
+        return not self.members and self.rules is None and not self.head
 
     def pace(self) -> None:
         """Counts one message towards what the room takes from all together. Raises WireError for too many.

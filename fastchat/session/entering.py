@@ -221,7 +221,7 @@ def _welcome(
         },
     )
     resume = command.get("resume", {})
-    coming = returns(session, directs or (), resume)
+    coming = returns(session, directs, resume) if directs else []
     if resume:
         coming.append(partial(_resume, session, command, wall_ms))
     if session.devices is not None:
