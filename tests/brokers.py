@@ -1,11 +1,14 @@
 """The brokers that the contract tests run on: real ones, with what is ours and what is another service's."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
+
+import pytest
+from structlog.testing import capture_logs
 
 from fastchat.broker.interface import Bus, Delivery, EventSink, InboxSource
 from fastchat.broker.nats.bus import NatsBus
@@ -71,6 +74,18 @@ KINDS = {
         lambda url, name: RedisInbox(url, name, ACK_WAIT_S), RedisOutsider.connect,
     ),
 }  # fmt: skip
+
+
+@pytest.fixture(params=sorted(KINDS))
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return KINDS[request.param]
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Keeps what is logged of trouble that is made on purpose, in modules that import this."""
+    with capture_logs():
+        yield
 
 
 def new_name() -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -11,21 +11,11 @@ from structlog.testing import capture_logs
 
 from fastchat.broker.bus import MAX_PAYLOAD_BYTES, MAX_WAITING_BYTES, BusLink
 from fastchat.broker.interface import BrokerError
-from tests.brokers import KINDS, Kind, Node, hears, new_name, until
+from tests.brokers import Kind, Node, hears, new_name, until
+from tests.brokers import kind as kind
+from tests.brokers import quiet as quiet
 from tests.services.proxy import Proxy
 from tests.services.service import running
-
-
-@pytest.fixture(params=sorted(KINDS))
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return KINDS[request.param]
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """What is logged of trouble that is made on purpose."""
-    with capture_logs():
-        yield
 
 
 @asynccontextmanager

@@ -1,31 +1,18 @@
 """What every broker promises of events to other services, on real brokers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-import pytest
-from structlog.testing import capture_logs
-
 from fastchat.broker.interface import EventSink, Outgoing
-from tests.brokers import KINDS, Kind, new_name, until
+from tests.brokers import Kind, new_name, until
+from tests.brokers import kind as kind
+from tests.brokers import quiet as quiet
 from tests.outsiders import Kept
 from tests.services.proxy import Proxy
 from tests.services.service import running
 
 ROOMS = ["lobby", "team.red", "a..b", "x.", "@alice,bob", "@alice,~zoë", "e-1_2"]
-
-
-@pytest.fixture(params=sorted(KINDS))
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return KINDS[request.param]
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """What is logged of trouble that is made on purpose."""
-    with capture_logs():
-        yield
 
 
 def events(count: int, first: int = 0, size: int = 200) -> list[Outgoing]:

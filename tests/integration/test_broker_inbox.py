@@ -1,28 +1,15 @@
 """What every broker promises of commands from other services, on real brokers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import pytest
-from structlog.testing import capture_logs
-
-from tests.brokers import KINDS, LOOK_EVERY_S, TIMEOUT_S, Kind, Worker, new_name, until
+from tests.brokers import LOOK_EVERY_S, TIMEOUT_S, Kind, Worker, new_name, until
+from tests.brokers import kind as kind
+from tests.brokers import quiet as quiet
 from tests.outsiders import Kept, Outsider
 from tests.services.proxy import Proxy
 from tests.services.service import running
-
-
-@pytest.fixture(params=sorted(KINDS))
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return KINDS[request.param]
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """What is logged of trouble that is made on purpose."""
-    with capture_logs():
-        yield
 
 
 @asynccontextmanager
