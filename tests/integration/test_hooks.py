@@ -116,8 +116,11 @@ async def test_while_a_coroutine_waits_nobody_else_notices() -> None:
 async def test_a_thread_that_never_comes_back_is_done_without(
     gate: Gate, failure: str, expected: str
 ) -> None:
-    limits = {"on_message_timeout_ms": 300, "on_message_failure": failure, "threads": 2}
-    async with Server(settings(hooks=limits), hooks=[gate]) as server, member(server, "alice") as alice:
+    rules = {"on_message_timeout_ms": 300, "on_message_failure": failure, "threads": 2}
+    # Who asks again and again until a thread is back asks any number of times.
+    unlimited = {"messages_per_s": 0, "messages_per_s_per_user": 0}
+    started = Server(settings(hooks=rules, limits=unlimited), hooks=[gate])
+    async with started as server, member(server, "alice") as alice:
         for _ in range(2):
             assert (await alice.ask("send", room="lobby", text="wait"))["type"] == expected
         # All threads hang: the hook is down, and what it would let pass is not asked any more either.
