@@ -36,6 +36,23 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+async def get(address: str, path: str) -> tuple[int, bytes]:
+    """What a server answers by HTTP on a connection of its own: the status and the body."""
+    reader, writer = await asyncio.open_connection(*split_address(address))
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+    return int(head.split()[1]), body
+
+
+async def get_json(address: str, path: str) -> tuple[int, Document]:
+    """As `get`, of a body that is a JSON object."""
+    status, body = await get(address, path)
+    found: Document = json.loads(body)
+    return status, found
+
+
 class Client(ABC):
     """What clients of both JSON transports have in common."""
 

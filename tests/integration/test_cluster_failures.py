@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.clients import Document, JsonLinesClient
+from tests.clients import Document, JsonLinesClient, get
 from tests.event_readers import NatsReader
 from tests.integration.cluster import BROKERS, Nodes, account, chat_of_nodes, guest
 from tests.integration.rooms import check_no_hole, fresh_name, hear, say
@@ -159,16 +159,9 @@ async def test_without_a_way_to_the_broker_all_is_sent_and_heard(nodes: Nodes, s
 
 async def ready(node: ServerProcess, wanted: bool) -> None:
     """Waits until the node's ``/readyz`` says so."""
-    host, port = node.http.rsplit(":", 1)
     async with asyncio.timeout(TIMEOUT_S):
-        while True:
-            reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            status = (await reader.readline()).split()[1]
-            await reader.read()
-            writer.close()
-            if (status == b"200") is wanted:
-                return
+        while ((await get(node.http, "/readyz"))[0] == 200) is not wanted:
+            pass  # asked again
 
 
 async def test_while_postgresql_restarts_nothing_that_was_sent_is_lost(stack: AsyncExitStack) -> None:

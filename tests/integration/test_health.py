@@ -1,13 +1,12 @@
 """/readyz on real services: what hangs or is gone is found out by trying, and said."""
 
 import asyncio
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.clients import split_address
+from tests.clients import Document, get, get_json
 from tests.integration.cluster import chat_of_nodes
 from tests.server_process import ServerProcess
 from tests.services import nats, postgres
@@ -28,22 +27,11 @@ def broker() -> Iterator[Nats]:
         yield server
 
 
-async def get(server: ServerProcess, path: str) -> tuple[int, bytes]:
-    reader, writer = await asyncio.open_connection(*split_address(server.http))
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
-    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-    writer.close()
-    await writer.wait_closed()
-    return int(head.split()[1]), body
+async def ready(server: ServerProcess) -> tuple[int, Document]:
+    return await get_json(server.http, "/readyz")
 
 
-async def ready(server: ServerProcess) -> tuple[int, Mapping[str, Any]]:
-    status, body = await get(server, "/readyz")
-    found: Mapping[str, Any] = json.loads(body)
-    return status, found
-
-
-async def wait_until(server: ServerProcess, wanted: int) -> Mapping[str, Any]:
+async def wait_until(server: ServerProcess, wanted: int) -> Document:
     """What /readyz says as soon as it answers with this status."""
     async with asyncio.timeout(60):
         while True:
@@ -77,7 +65,7 @@ async def test_a_part_that_hangs_or_is_gone_is_found_out(database: Postgres, bro
             broker.resume()
         await wait_until(server, 200)
 
-        metrics = (await get(server, "/metrics"))[1].decode()
+        metrics = (await get(server.http, "/metrics"))[1].decode()
         for sample in (
             'fastchat_available{part="bus"} 1.0',
             "fastchat_nodes 1.0",
@@ -103,6 +91,6 @@ async def test_a_broker_for_events_alone_may_be_away(broker: Nats, tmp_path: Any
                 assert (status, found["status"]) == (200, "ready")
                 if found["parts"]["broker"] != "ok":
                     break
-        assert 'fastchat_available{part="broker"} 0.0' in (await get(server, "/metrics"))[1].decode()
+        assert 'fastchat_available{part="broker"} 0.0' in (await get(server.http, "/metrics"))[1].decode()
     finally:
         assert await asyncio.to_thread(server.stop) == 0

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ import pytest
 import redis.asyncio
 from nats.aio.client import Client as NatsClient
 
-from tests.clients import JsonLinesClient, split_address
+from tests.clients import JsonLinesClient, get_json
 from tests.server_process import ServerProcess
 from tests.services import nats as nats_service
 from tests.services import rabbitmq as rabbitmq_service
@@ -134,16 +134,6 @@ def post(number: int, **fields: str) -> bytes:
     return json.dumps(command).encode()
 
 
-async def get(server: ServerProcess, path: str) -> Mapping[str, object]:
-    reader, writer = await asyncio.open_connection(*split_address(server.http))
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
-    body = (await reader.read()).partition(b"\r\n\r\n")[2]
-    writer.close()
-    await writer.wait_closed()
-    found: Mapping[str, object] = json.loads(body)
-    return found
-
-
 @pytest.mark.timeout(120)
 async def test_commands_are_carried_out_and_dead_letters_say_why(
     service: Service, name: str, tmp_path: Path
@@ -169,9 +159,9 @@ async def test_commands_are_carried_out_and_dead_letters_say_why(
             body, reason = await service.dead_letter()
             assert body == b'{"command":"post","id":"x","room":"lobby"}'
             assert reason == "bad_field: text is missing"
-            report = await get(server, "/healthz")
+            report = (await get_json(server.http, "/healthz"))[1]
             assert report["inbox"] == {"broker": "ok", "accepted": 6, "rejected": 1, "retried": 0}
-            assert (await get(server, "/readyz"))["parts"] == {"store": "ok", "broker": "ok"}
+            assert (await get_json(server.http, "/readyz"))[1]["parts"] == {"store": "ok", "broker": "ok"}
     finally:
         assert await asyncio.to_thread(server.stop) == 0
         assert "Traceback" not in server.log

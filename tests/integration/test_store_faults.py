@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import json
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients import Client, Document, JsonLinesClient, WebSocketClient, split_address
+from tests.clients import Client, Document, JsonLinesClient, WebSocketClient, get_json
 from tests.server_process import ServerProcess
 from tests.unit.test_sqlite_backup import damage_a_store
 from tests.unit.test_sqlite_faults import check_file
@@ -72,12 +71,7 @@ async def clients() -> AsyncIterator[AsyncExitStack]:
 
 async def ready(server: ServerProcess) -> tuple[int, Document]:
     """What /readyz answers."""
-    reader, writer = await asyncio.open_connection(*split_address(server.http))
-    writer.write(b"GET /readyz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
-    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-    writer.close()
-    await writer.wait_closed()
-    return int(head.split()[1]), json.loads(body)
+    return await get_json(server.http, "/readyz")
 
 
 async def wait_until_ready(server: ServerProcess) -> None:

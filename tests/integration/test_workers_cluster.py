@@ -1,18 +1,17 @@
 """Workers on one database and one broker: one chat behind one port, whichever of them a client came to."""
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.clients import JsonLinesClient, split_address
+from tests.clients import JsonLinesClient, get_json
 from tests.integration.cluster import BROKERS, chat_of_nodes, guest
 from tests.server_process import ServerProcess
 
@@ -37,16 +36,6 @@ async def clients(server: ServerProcess) -> AsyncIterator[list[JsonLinesClient]]
         yield opened
 
 
-async def get(server: ServerProcess, path: str) -> Mapping[str, object]:
-    reader, writer = await asyncio.open_connection(*split_address(server.http))
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
-    body = (await reader.read()).partition(b"\r\n\r\n")[2]
-    writer.close()
-    await writer.wait_closed()
-    found: Mapping[str, object] = json.loads(body)
-    return found
-
-
 @pytest.mark.timeout(120)
 async def test_everybody_hears_everybody_in_one_order(
     server: ServerProcess, clients: list[JsonLinesClient]
@@ -67,14 +56,11 @@ async def test_each_worker_is_a_node_that_is_ready(server: ServerProcess) -> Non
     nodes: set[str] = set()
     async with asyncio.timeout(60):
         while len(nodes) < WORKERS:
-            report = await get(server, "/healthz")
-            cluster = report["cluster"]
-            assert isinstance(cluster, dict)
+            cluster = (await get_json(server.http, "/healthz"))[1]["cluster"]
             assert (cluster["nodes"], cluster["bus"]) == (WORKERS, "ok")
             nodes.add(cluster["node"])
-    report = await get(server, "/readyz")
+    _, report = await get_json(server.http, "/readyz")
     assert report["status"] == "ready"
-    assert isinstance(report["parts"], dict)
     assert {"store": "ok", "bus": "ok"}.items() <= report["parts"].items()
 
 
