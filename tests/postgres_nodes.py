@@ -1,9 +1,10 @@
 """Nodes on one PostgreSQL database in one process, with a bus between them that a test may disturb."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
+
+import pytest
 
 from fastchat.store import Stored
 from fastchat.store.interface import Committed
@@ -13,9 +14,9 @@ from tests.services import postgres
 from tests.stores import NOW_MS
 
 
-@contextmanager
-def new_database() -> Iterator[str]:
-    """On the server that all tests share."""
+@pytest.fixture
+def url() -> Iterator[str]:
+    """Of a new database on the server that all tests share."""
     server = postgres.SHARED.server()
     url = server.create_database()
     yield url

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -10,19 +9,11 @@ import pytest
 
 from fastchat.store.postgres.store import PostgresStore
 from fastchat.store.sqlite import SqliteStore
+from tests.postgres_nodes import url as url
 from tests.pump import OpenRoom, Pump, search
-from tests.services import postgres
 
 EVENTS = 30_000
 COMMAND = (sys.executable, "-m", "fastchat", "migrate-store")
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    server = postgres.SHARED.server()
-    url = server.create_database()
-    yield url
-    server.drop_database(url)
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 from fastchat.messages import Code, WireError
 from fastchat.store import Stored
 from fastchat.store.postgres.store import PostgresStore
-from tests.postgres_nodes import Nodes, Room, new_database
+from tests.postgres_nodes import Nodes, Room
+from tests.postgres_nodes import url as url
 from tests.pump import delete, edit, message
 from tests.services import postgres
 from tests.services.postgres import Postgres
@@ -19,14 +20,8 @@ TIMEOUT_S = 3.0
 
 
 @pytest.fixture
-def database() -> Iterator[str]:
-    with new_database() as url:
-        yield url
-
-
-@pytest.fixture
-def nodes(database: str) -> Iterator[Nodes]:
-    nodes = Nodes(database)
+def nodes(url: str) -> Iterator[Nodes]:
+    nodes = Nodes(url)
     yield nodes
     nodes.close()
 
@@ -43,10 +38,10 @@ def send(room: Room, begin: int, count: int, answers: dict[str, list[Stored | Wi
         room.begin(message(f"m{number}", id=key), answers.setdefault(key, []).append)
 
 
-def test_a_connection_that_breaks_in_the_middle_of_commits(nodes: Nodes, database: str) -> None:
+def test_a_connection_that_breaks_in_the_middle_of_commits(nodes: Nodes, url: str) -> None:
     port = postgres.SHARED.server().port
     with Proxy(port) as proxy:
-        room = nodes.room(nodes.start(url=proxy.url(database)))
+        room = nodes.room(nodes.start(url=proxy.url(url)))
         answers: dict[str, list[Stored | WireError]] = {}
         for attempt in range(12):
             # The answer, or what was asked, is under way when the connection breaks.
@@ -63,11 +58,11 @@ def test_a_connection_that_breaks_in_the_middle_of_commits(nodes: Nodes, databas
         nodes.close()
 
 
-def test_what_is_committed_while_the_answer_is_lost_is_answered_once(nodes: Nodes, database: str) -> None:
-    server, name = postgres.SHARED.server(), database.rpartition("/")[2]
+def test_what_is_committed_while_the_answer_is_lost_is_answered_once(nodes: Nodes, url: str) -> None:
+    server, name = postgres.SHARED.server(), url.rpartition("/")[2]
     count = "SELECT count(*) FROM fastchat.events"
     with Proxy(server.port) as proxy:
-        store = nodes.start(url=proxy.url(database), durability="full")
+        store = nodes.start(url=proxy.url(url), durability="full")
         room = nodes.room(store)
         room.say("first")
         # The question arrives, and the answer would take as long again.

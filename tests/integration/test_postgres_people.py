@@ -17,6 +17,7 @@ from fastchat.store.postgres.store import PostgresStore
 from fastchat.store.postgres.thread import LoopThread
 from fastchat.store.sending import Notice
 from tests.outboxes import Box
+from tests.postgres_nodes import url as url
 from tests.pump import OpenRoom, Pump, marks, message, moderate
 from tests.services import postgres
 from tests.services.proxy import Proxy
@@ -24,14 +25,6 @@ from tests.stores import NOW_MS
 
 ALICE = Account("Alice", "alice", password="$argon2id$…", subject="7")
 ENTRY = AuditEntry(1, "root", "user_add", target="alice")
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    server = postgres.SHARED.server()
-    url = server.create_database()
-    yield url
-    server.drop_database(url)
 
 
 @pytest.fixture

@@ -13,20 +13,15 @@ from fastchat.messages import Code, WireError
 from fastchat.store import Retention, Stored, StoreError, open_store
 from fastchat.store.interface import Committed
 from fastchat.store.postgres.store import PostgresStore
-from tests.postgres_nodes import Nodes, new_database
+from tests.postgres_nodes import Nodes
+from tests.postgres_nodes import url as url
 from tests.pump import OpenRoom, Pump, message, moderate, react
 from tests.services import postgres
 
 
 @pytest.fixture
-def database() -> Iterator[str]:
-    with new_database() as url:
-        yield url
-
-
-@pytest.fixture
-def nodes(database: str) -> Iterator[Nodes]:
-    nodes = Nodes(database)
+def nodes(url: str) -> Iterator[Nodes]:
+    nodes = Nodes(url)
     yield nodes
     nodes.close()
 
@@ -178,13 +173,13 @@ def test_without_a_bus_a_database_is_for_one_process(nodes: Nodes) -> None:
         nodes.start()
 
 
-def test_many_start_at_once(database: str) -> None:
+def test_many_start_at_once(url: str) -> None:
     pump = Pump()
     ready = threading.Barrier(6)
 
     def start(_: int) -> PostgresStore:
         ready.wait()
-        return PostgresStore(database, deliver=pump.deliver, alone=False)
+        return PostgresStore(url, deliver=pump.deliver, alone=False)
 
     with ThreadPoolExecutor(6) as threads, ExitStack() as stack:
         stores = list(threads.map(start, range(6)))
@@ -220,30 +215,30 @@ def refusal(url: str) -> str:
     return str(raised.value)
 
 
-def test_what_cannot_be_used_says_what_to_do(database: str) -> None:
+def test_what_cannot_be_used_says_what_to_do(url: str) -> None:
     server = postgres.SHARED.server()
     assert "createdb nowhere" in refusal(server.url_of("nowhere"))
-    assert "check the user and the password" in refusal(database.replace(postgres.PASSWORD, "wrong"))
+    assert "check the user and the password" in refusal(url.replace(postgres.PASSWORD, "wrong"))
     assert "check its address and whether it runs" in refusal(
         f"postgresql://u@127.0.0.1:{postgres.free_port()}/x"
     )
 
 
-def test_another_programs_schema_is_left_alone(database: str) -> None:
-    server, name = postgres.SHARED.server(), database.rpartition("/")[2]
+def test_another_programs_schema_is_left_alone(url: str) -> None:
+    server, name = postgres.SHARED.server(), url.rpartition("/")[2]
     server.execute("CREATE SCHEMA fastchat; CREATE TABLE fastchat.meta (name text, value text)", name)
-    assert "is another program's; choose another database" in refusal(database)
+    assert "is another program's; choose another database" in refusal(url)
     server.execute("INSERT INTO fastchat.meta VALUES ('owner', 'fastchat'), ('version', '99')", name)
-    assert "of version 99, written by a newer fastchat" in refusal(database)
+    assert "of version 99, written by a newer fastchat" in refusal(url)
     assert server.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'fastchat'", name).strip() == "1"
 
 
-def test_without_asyncpg(monkeypatch: pytest.MonkeyPatch, database: str) -> None:
+def test_without_asyncpg(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     for name in list(sys.modules):
         if name.startswith("fastchat.store.postgres"):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "asyncpg", None)
-    assert "pip install 'fastchat-server[postgres]'" in refusal(database)
+    assert "pip install 'fastchat-server[postgres]'" in refusal(url)
 
 
 # Retention

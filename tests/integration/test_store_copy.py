@@ -1,7 +1,6 @@
 """A history copied from a file into PostgreSQL: whole, resumable at any point, and served as before."""
 
 import subprocess
-from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from fastchat.store.postgres.store import PostgresStore
 from fastchat.store.sending import SendingStore
 from fastchat.store.sqlite import SqliteStore
 from tests.outboxes import Box
+from tests.postgres_nodes import url as url
 from tests.pump import OpenRoom, Pump, delete, edit, marks, moderate, react, search
 from tests.services import postgres
 from tests.stores import NOW_MS
@@ -26,14 +26,6 @@ ROOMS = ("lobby", "games", "@alice,bob", "kitchen", "empty")
 
 class Attempt(Exception):
     """Ends one, as if it were killed."""
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    server = postgres.SHARED.server()
-    url = server.create_database()
-    yield url
-    server.drop_database(url)
 
 
 @pytest.fixture
