@@ -44,8 +44,9 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev $(VENV)/.compiled
 	$(BIN)/mypy
 
+# Some tests take many thousand times as long as others: whoever is done takes work from the others.
 tests: $(VENV)/.installed-dev $(VENV)/.compiled
-	$(BIN)/python -m pytest -n $(TEST_JOBS) -W error tests $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal -W error tests $(ARGS)
 
 unit: $(VENV)/.installed-dev $(VENV)/.compiled ## the unit tests alone: no network, a few seconds; ARGS='-k ring'
 	$(BIN)/python -m pytest -n $(JOBS) -W error tests/unit $(ARGS)
