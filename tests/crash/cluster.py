@@ -7,22 +7,19 @@ histories, and the broker has to have been told of every event.
 
 import argparse
 import asyncio
-import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random, SystemRandom
-
-import uvloop
+from random import Random
 
 from tests.crash import checker, told
 from tests.crash.driver import LOAD_TIMEOUT_S, end, pick_address
 from tests.crash.history import FINAL_LOG, read
 from tests.crash.nodes import BROKERS, NODE_TIMEOUT_S, AnyNode, Chat
+from tests.crash.program import conduct
 from tests.crash.workload import Archivist, World, cast, wait_for
 
 NODES = 3
@@ -183,28 +180,27 @@ async def listen_to_the_broker(chat: Chat, log: checker.Log, outcome: Outcome) -
         await asyncio.sleep(TOLD_LOOK_S)
 
 
-def main() -> int:
-    """The program."""
-    parser = argparse.ArgumentParser(prog="python -m tests.crash.cluster", description=__doc__)
-    parser.add_argument("--faults", type=int, default=40)
-    parser.add_argument("--broker", choices=BROKERS, default="nats")
-    parser.add_argument("--seed", type=int, default=SystemRandom().randrange(1 << 32))
-    parser.add_argument("--keep", action="store_true", help="keep the histories where all is well, too")
-    options = parser.parse_args()
-    directory = Path(tempfile.mkdtemp(prefix="fastchat-crash-"))
-    print(f"{options.faults} faults, seed {options.seed}, histories in {directory}", flush=True)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        outcome = runner.run(run(directory, options.faults, options.seed, options.broker))
+def report(directory: Path, outcome: Outcome) -> bool:
+    """Prints what came of it; returns whether all is well."""
     verdict = checker.check(directory, of_nodes=True)
     print(f"{dict(outcome.faults)} in {outcome.seconds:.0f} s:", checker.report(verdict))
     print("the broker has", outcome.told, "events;", "; ".join(outcome.untold[:10]) or "none is missing")
     for log in outcome.tracebacks:
         print("a node's log has a traceback:", log, sep="\n")
-    if verdict.faults or outcome.untold or outcome.tracebacks:
-        return 1
-    if not options.keep:
-        shutil.rmtree(directory)
-    return 0
+    return not (verdict.faults or outcome.untold or outcome.tracebacks)
+
+
+def main() -> int:
+    """The program."""
+    parser = argparse.ArgumentParser(prog="python -m tests.crash.cluster", description=__doc__)
+    parser.add_argument("--faults", type=int, default=40)
+    parser.add_argument("--broker", choices=BROKERS, default="nats")
+    return conduct(
+        parser,
+        "faults",
+        lambda folder, options: run(folder, options.faults, options.seed, options.broker),
+        report,
+    )
 
 
 if __name__ == "__main__":

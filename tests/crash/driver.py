@@ -5,22 +5,19 @@ Afterwards the checker has its say about the histories; they are kept where ther
 
 import argparse
 import asyncio
-import shutil
 import signal
 import socket
 import sqlite3
 import sys
-import tempfile
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random, SystemRandom
+from random import Random
 from typing import Any
 
 import argon2
 import orjson
-import uvloop
 
 from fastchat.store import Account, Draft, Facts, Kind
 from fastchat.store.facts import apply, facts_of
@@ -28,6 +25,7 @@ from fastchat.store.sqlite.accounts import add_account
 from fastchat.store.sqlite.schema import SEQ_BITS, connect
 from tests.crash import checker
 from tests.crash.history import FINAL_LOG
+from tests.crash.program import conduct
 from tests.crash.workload import KEEPER, PASSWORD, Archivist, Client, Director, Sender, World, cast, wait_for
 from tests.server_process import ServerProcess
 
@@ -262,17 +260,8 @@ async def run_until_terminated(directory: Path, kills: int, seed: int) -> Outcom
     return await run(directory, kills, seed)
 
 
-def main() -> int:
-    """The program."""
-    parser = argparse.ArgumentParser(prog="python -m tests.crash.driver", description=__doc__)
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=SystemRandom().randrange(1 << 32))
-    parser.add_argument("--keep", action="store_true", help="keep the histories where all is well, too")
-    options = parser.parse_args()
-    directory = Path(tempfile.mkdtemp(prefix="fastchat-crash-"))
-    print(f"{options.kills} kills, seed {options.seed}, histories in {directory}", flush=True)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        outcome = runner.run(run_until_terminated(directory, options.kills, options.seed))
+def report(directory: Path, outcome: Outcome) -> bool:
+    """Prints what came of it; returns whether all is well."""
     verdict = checker.check(directory)
     print(f"{outcome.kills} kills in {outcome.seconds:.0f} s, restarts included:", checker.report(verdict))
     rates = [verdict.counts[name] / outcome.seconds for name in ("log events", "events seen")]
@@ -281,11 +270,19 @@ def main() -> int:
         print("a server's log has a traceback:", log, sep="\n")
     if outcome.database:
         print("the database is damaged:", outcome.database)
-    if verdict.faults or outcome.tracebacks or outcome.database:
-        return 1
-    if not options.keep:
-        shutil.rmtree(directory)
-    return 0
+    return not (verdict.faults or outcome.tracebacks or outcome.database)
+
+
+def main() -> int:
+    """The program."""
+    parser = argparse.ArgumentParser(prog="python -m tests.crash.driver", description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    return conduct(
+        parser,
+        "kills",
+        lambda folder, options: run_until_terminated(folder, options.kills, options.seed),
+        report,
+    )
 
 
 if __name__ == "__main__":
