@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastchat.messages import Close, Code, Command, WireError, error_reply
+from fastchat.messages import Close, Code, Command, Reply, WireError, error_reply
 from fastchat.people import MEMBER, OWNER, Role, User
 from fastchat.permissions import INSIDE, LEAST, Action, Rules, no_such_room
 from fastchat.population import NOBODY, Devices
@@ -137,9 +137,12 @@ class Conversation(Turns):
 
     def reply(self, command: Command, kind: str, **fields: Any) -> None:
         """Answers a command, unless the connection is over."""
+        self.answer(command, {"type": kind, **fields})
+
+    def answer(self, command: Command, reply: Reply) -> None:
+        """As ``reply``, with what is to be sent; it gets the command's ``ref``."""
         if self.state is CLOSED:
             return
-        reply = {"type": kind, **fields}
         if (ref := command.get("ref")) is not None:
             reply["ref"] = ref
         self.peer.reply(reply)

@@ -194,7 +194,7 @@ def _welcome(
 
     ``directs`` where it has just become who it is.
     """
-    limits, person = session.limits, session.person
+    person = session.person
     proved: dict[str, Any] = {}
     if directs is not None and not person.guest:
         proved["blocked"] = sorted(other_of(session, each.room) for each in directs if each.blocked)
@@ -202,24 +202,17 @@ def _welcome(
         proved["operator"] = True
     if person.expires_at_ms is not None:
         proved["expires_at"] = person.expires_at_ms
-    session.reply(
-        command,
-        "welcome",
-        user=session.user,
-        guest=person.guest,
+    welcome = {
+        "type": "welcome",
+        "user": session.user,
+        "guest": person.guest,
         **proved,
-        session=session.id,
-        server=session.server,
-        protocol=PROTOCOL_VERSION,
-        limits={
-            "messages_per_s": limits.messages_per_s,
-            "burst": limits.burst,
-            "text_bytes": limits.text_bytes,
-            "command_bytes": limits.command_bytes,
-            "rooms_per_connection": limits.rooms_per_connection,
-            "history_page": limits.history_page,
-        },
-    )
+        "session": session.id,
+        "server": session.server,
+        "protocol": PROTOCOL_VERSION,
+        "limits": session.limits.told,
+    }
+    session.answer(command, welcome)
     resume = command.get("resume", {})
     coming = returns(session, directs, resume) if directs else []
     if resume:

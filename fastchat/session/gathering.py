@@ -190,18 +190,18 @@ def tell_joined(session: Conversation, command: Command, membership: Membership,
     """The answer to ``join``, and what is said where the server lets somebody in by itself."""
     room = membership.room
     head, cursor = room.head, room.presence.cursor(session.user)
-    session.reply(
-        command,
-        "joined",
-        room=room.name,
-        head=head,
-        epoch=room.log.epoch,
-        members=len(room.members),
-        reset=membership.reset,
-        cursor=cursor,
-        unread=head - cursor,
+    joined = {
+        "type": "joined",
+        "room": room.name,
+        "head": head,
+        "epoch": room.log.epoch,
+        "members": len(room.members),
+        "reset": membership.reset,
+        "cursor": cursor,
+        "unread": head - cursor,
         **told,
-    )
+    }
+    session.answer(command, joined)
 
 
 # What is said on other nodes

@@ -1,6 +1,7 @@
 """What a session needs to know: its limits, its connection, its states. Pure: no sockets, clock or await."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -21,6 +22,18 @@ class Limits:
     text_bytes: int = 4096
     command_bytes: int = 65536
     history_page: int = 100
+    told: Mapping[str, float] = field(init=False, repr=False, compare=False)
+    """What a client is told of them: made once, as thousands may be welcomed at once."""
+
+    def __post_init__(self) -> None:
+        self.told = {
+            "messages_per_s": self.messages_per_s,
+            "burst": self.burst,
+            "text_bytes": self.text_bytes,
+            "command_bytes": self.command_bytes,
+            "rooms_per_connection": self.rooms_per_connection,
+            "history_page": self.history_page,
+        }
 
 
 class Peer(Protocol):
