@@ -30,6 +30,10 @@ ASKED: list[tuple[str, dict[str, Any], str]] = [
 ]
 DOCUMENT = ProtocolDocument()
 PASSWORD = "correct horse battery staple"
+
+# Each command is a process of its own, and some tests give ten of them.
+pytestmark = pytest.mark.timeout(180)
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
