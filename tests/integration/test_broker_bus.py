@@ -17,6 +17,9 @@ from tests.brokers import quiet as quiet
 from tests.services.proxy import Proxy
 from tests.services.service import running
 
+# Some start a broker of their own twice, and RabbitMQ takes seconds for it.
+pytestmark = pytest.mark.timeout(180)
+
 
 @asynccontextmanager
 async def nodes(kind: Kind, count: int, url: str = "") -> AsyncIterator[list[Node]]:

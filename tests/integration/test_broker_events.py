@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import pytest
+
 from fastchat.broker.interface import EventSink, Outgoing
 from tests.brokers import Kind, new_name, until
 from tests.brokers import kind as kind
@@ -11,6 +13,9 @@ from tests.brokers import quiet as quiet
 from tests.outsiders import Kept
 from tests.services.proxy import Proxy
 from tests.services.service import running
+
+# Some start a broker of their own twice, and RabbitMQ takes seconds for it.
+pytestmark = pytest.mark.timeout(180)
 
 ROOMS = ["lobby", "team.red", "a..b", "x.", "@alice,bob", "@alice,~zoë", "e-1_2"]
 

@@ -4,12 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import pytest
+
 from tests.brokers import LOOK_EVERY_S, TIMEOUT_S, Kind, Worker, new_name, until
 from tests.brokers import kind as kind
 from tests.brokers import quiet as quiet
 from tests.outsiders import Kept, Outsider
 from tests.services.proxy import Proxy
 from tests.services.service import running
+
+# Some start a broker of their own twice, and RabbitMQ takes seconds for it.
+pytestmark = pytest.mark.timeout(180)
 
 
 @asynccontextmanager
