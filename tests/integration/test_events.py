@@ -31,12 +31,16 @@ async def reader(request: pytest.FixtureRequest) -> EventReader:
 
 
 async def read_until(reader: EventReader, done: Callable[[], object]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            await reader.read()
-            if done():
-                return
-            await asyncio.sleep(0.05)
+    try:
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                await reader.read()
+                if done():
+                    return
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        came = [(each.key, each.event["data"].get("seq")) for each in reader.received]
+        raise AssertionError(f"within {WAIT_S:g} s only these came: {came}") from None
 
 
 async def all_events(client: Client, room: str = "lobby") -> list[Document]:
@@ -71,6 +75,8 @@ async def test_all_that_happens_is_told_as_documented(start_server: Start, reade
         assert made["type"] == "sent", made
         await alice.ask("direct", to="bob", text="psst", id="a-2")
         await bob.ask("leave", room="team.red")
+    # The stop sends what waits, but has a second for it.
+    await read_until(reader, lambda: reader.types.count("session.disconnected") == 2)
     assert await asyncio.to_thread(server.stop) == 0
     await reader.read()
     assert {f"chat.fastchat.{name}" for name in reader.types} == EventsDocument().types
@@ -100,6 +106,7 @@ async def test_what_is_not_wanted_is_not_told(start_server: Start, reader: Event
         await alice.ask("direct", to="bob", text="psst", id="a-2")
         await bob.send("ack", room="lobby", seq=1)
         await bob.ask("ping")
+    await read_until(reader, lambda: len(reader.received) >= 2)
     assert await asyncio.to_thread(server.stop) == 0
     await reader.read()
     assert sorted(each.key for each in reader.received) == ["message.lobby", "receipt.lobby"]
