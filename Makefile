@@ -33,8 +33,7 @@ run: $(VENV)/.installed $(VENV)/.compiled ## build, install and start the server
 build: $(VENV)/.installed $(VENV)/.compiled ## compile and install into the virtual environment
 
 test: $(VENV)/.installed-dev $(VENV)/.compiled ## everything that has to pass: format, lint, types, tests, sanitizers
-	@command -v chromium >/dev/null || scripts/ensure-packages chromium-headless-shell=chromium-headless-shell
-	@scripts/ensure-packages valgrind=valgrind $(SERVICES)
+	@scripts/ensure-packages chromium=chromium valgrind=valgrind $(SERVICES)
 	@$(MAKE) --no-print-directory lint types tests asan
 
 lint: $(VENV)/.installed-dev

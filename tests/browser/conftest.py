@@ -28,7 +28,7 @@ expect.set_options(timeout=15_000)
 def chromium() -> Iterator[Browser]:
     # Without windows and their own pages it takes a third of the time.
     path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
-    assert path is not None, "the tests of the page need Chromium: apt-get install chromium-headless-shell"
+    assert path is not None, "the tests of the page need Chromium: apt-get install chromium"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
