@@ -1,6 +1,7 @@
 """For every test: uvloop's event loop, no blocking call of ours inside of it, nothing left behind."""
 
 import asyncio
+import gc
 import inspect
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -63,3 +64,12 @@ def no_blocking_calls() -> Iterator[BlockBuster]:
             # asyncpg looks for certificates and passwords in files. That loop has nobody else to serve.
             function.can_block_in("fastchat/store/postgres/connection.py", "connect")
         yield blockbuster
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """What the test lets go of is freed by reference counts alone."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

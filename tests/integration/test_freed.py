@@ -1,10 +1,5 @@
 """What is left in a server's memory of connections that have ended: nothing, without the collector's help."""
 
-import gc
-from collections.abc import Iterator
-
-import pytest
-
 from fastchat import Server
 from fastchat._fanout import Writer
 from fastchat.connection import Connection
@@ -12,19 +7,9 @@ from fastchat.protocols.base import StreamProtocol
 from fastchat.session import Session
 from tests.clients import JsonLinesClient, TextClient, WebSocketClient
 from tests.integration.embedded import settings
+from tests.living import living
 
-
-@pytest.fixture
-def no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-def living() -> int:
-    kinds = (Connection, Session, Writer, StreamProtocol)
-    return sum(issubclass(type(thing), kinds) for thing in gc.get_objects())
+KINDS = (Connection, Session, Writer, StreamProtocol)
 
 
 async def visit(server: Server, number: int) -> None:
@@ -46,8 +31,8 @@ async def visit(server: Server, number: int) -> None:
 
 
 async def test_connections_that_have_ended_are_freed(no_collector: None) -> None:
-    before = living()
+    before = living(*KINDS)
     async with Server(settings(line={"banner_after_ms": 0})) as server:  # its timers know connections
         for number in range(4):
             await visit(server, number)
-    assert living() == before
+    assert living(*KINDS) == before

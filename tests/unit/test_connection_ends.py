@@ -1,7 +1,6 @@
 """How a connection ends, and what is left of it: nothing."""
 
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +10,7 @@ from fastchat.dialects import TextDialect
 from fastchat.messages import Close, dumps
 from fastchat.session import Limits, Session
 from tests.answers import greet, say, types
+from tests.living import living
 from tests.parties import Client, JsonClient, Party, Person, parse_lines
 
 CLIENTS: dict[str, Callable[[Party], JsonClient]] = {
@@ -228,17 +228,7 @@ def test_whenever_a_connection_is_lost_nothing_is_left(
     assert not party.hub.fanout.stalled
 
 
-@pytest.fixture
-def no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-def living() -> int:
-    kinds = (Connection, Session, Writer, TextDialect)
-    return sum(issubclass(type(thing), kinds) for thing in gc.get_objects())  # proxies are not what they say
+KINDS = (Connection, Session, Writer, TextDialect)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -246,15 +236,15 @@ def living() -> int:
 def test_what_a_connection_was_is_freed_without_the_collector(
     party: Party, stage: Callable[[Client], None], kind: str, no_collector: None
 ) -> None:
-    before = living()
+    before = living(*KINDS)
     client = CLIENTS[kind](party)
     stage(client)
     party.settle()
-    assert living() > before
+    assert living(*KINDS) > before
     client.lose()
     party.pass_time(100)
     del client
-    assert living() == before
+    assert living(*KINDS) == before
 
 
 def test_who_is_lost_while_typing_too_fast_is_not_read_from_again() -> None:

@@ -7,6 +7,7 @@ import weakref
 import pytest
 
 import fastchat._fanout
+from tests.living import living
 from tests.twins.stage import COMPILED, TWIN, Stage
 
 pytestmark = pytest.mark.compiled
@@ -151,10 +152,6 @@ def test_an_owner_that_closes_when_there_is_room(stage: Stage) -> None:
 
 
 # Nothing is left behind
-
-
-def living(*kinds: type) -> int:
-    return sum(isinstance(thing, kinds) for thing in gc.get_objects())
 
 
 def test_what_is_closed_is_freed_without_the_collector() -> None:

@@ -3,7 +3,7 @@
 import gc
 import tracemalloc
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -368,14 +368,6 @@ class Log:
 
     def replay(self, after: int, done: Any) -> None:
         self.done = done
-
-
-@pytest.fixture
-def no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.mark.parametrize("asked", [False, True])
