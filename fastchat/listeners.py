@@ -29,6 +29,8 @@ class HttpServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, make_protocol: Callable[[], asyncio.BaseProtocol]) -> None:
         super().__init__(config)
         self._make_protocol = make_protocol
+        self.servers = []
+        self._ticking: asyncio.Task[None] | None = None
 
     async def start(self, listener: socket.socket) -> None:
         """Begins to accept."""
@@ -41,15 +43,16 @@ class HttpServer(uvicorn.Server):
         self._ticking = asyncio.create_task(self.main_loop())
 
     def stop_accepting(self) -> None:
-        """Closes the listening socket; connections live on."""
+        """Closes the listening socket, as far as it was opened; connections live on."""
         for server in self.servers:
             server.close()
 
     async def stop(self) -> None:
-        """Ends what is still open."""
-        self.should_exit = True
-        await self._ticking
-        await self.shutdown()
+        """Ends what is still open, if it was ever started."""
+        if self._ticking is not None:
+            self.should_exit = True
+            await self._ticking
+            await self.shutdown()
 
 
 def build_websockets(settings: Settings, chat: Chat) -> WebSocketListener:

@@ -70,7 +70,9 @@ def configure(
         logger.handlers = []
         logger.propagate = True
     # A line for each request belongs to looking for a fault; health checks alone would fill the log.
-    logging.getLogger("uvicorn.access").setLevel("INFO" if level == "debug" else "WARNING")
+    # Of its start and stop we tell ourselves.
+    for name in ("uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).setLevel("INFO" if level == "debug" else "WARNING")
 
 
 def _say_worker(worker: int) -> Processor:

@@ -30,7 +30,6 @@ from fastchat.control.socket import ControlSocket
 from fastchat.errors import StartError
 from fastchat.health import Health, Parts
 from fastchat.hooks import Runner, collect, load_modules
-from fastchat.inbox import Receiver
 from fastchat.listeners import build_http, build_lines, build_websockets
 from fastchat.local import LocalRoom, LocalRooms
 from fastchat.messages import Close
@@ -76,7 +75,6 @@ class Server:
         self._worker = worker
         self._worker_metrics: WorkerMetrics | None = None
         self._line_servers: list[asyncio.Server] = []
-        self._inbox: Receiver | None = None
         self._control = ControlSocket()
         self._listeners: dict[str, socket.socket] = {}
 
@@ -87,67 +85,80 @@ class Server:
     async def __aexit__(self, *failure: object) -> None:
         await self.stop()
 
-    async def start(self, listeners: Collection[str] = LISTENERS) -> dict[str, str]:
+    async def start(
+        self,
+        listeners: Collection[str] = LISTENERS,
+        on_ready: Callable[[dict[str, str]], None] = lambda addresses: None,
+    ) -> dict[str, str]:
         """Begins to listen; returns the addresses really bound by listener: "http" and "line".
 
         Of ``listeners`` those that the settings name; the operator's commands have a server of their own that
-        listens to nobody else. Raises StartError when an address cannot be had.
+        listens to nobody else. ``on_ready`` is told the addresses, too. What it raises, any other error or a
+        cancellation ends all that has begun. Raises StartError, when an address cannot be had, say.
         """
-        self._listen(listeners)
         try:
-            return await self._start(listeners)
-        except BaseException:
-            for listener in self._listeners.values():
-                listener.close()
-            raise
+            async with contextlib.AsyncExitStack() as endings:
+                await self._start(listeners, endings)
+                on_ready(self.addresses)
+                self._endings = endings.pop_all()
+        except BrokerError as error:
+            raise StartError(f"{error}; choose another with --broker URL") from None
+        return self.addresses
 
-    async def _start(self, listeners: Collection[str]) -> dict[str, str]:
+    async def _start(self, listeners: Collection[str], endings: contextlib.AsyncExitStack) -> None:
+        """Each part that has begun is in ``endings``, which end it after all that came later."""
         loop, settings = asyncio.get_running_loop(), self.settings
+        endings.callback(self._close_listeners)
+        self._listen(listeners)
         self._store = open_chat_store(settings, loop, self._classes)
+        endings.push_async_callback(asyncio.to_thread, self._store.close)
         self._passwords = build_passwords(settings.auth, loop.call_soon_threadsafe)
+        endings.callback(self._passwords.close)
         self.chat = build_chat(settings, loop, self._store, self._passwords, self._classes)
+        endings.callback(self._store_people)
+        await self._join_cluster(endings)
+        if "http" in listeners:
+            await self._start_sender(loop, endings)
         if self._hooks:
             self.hooks = build_hooks(settings, self.chat, self._hooks)
-        await self._join_cluster()
-        if "http" in listeners:
-            await self._start_sender(loop)
-        self._rooms = LocalRooms(
-            self.chat.hub,
-            self.chat.profiles.line,
-            self.chat.wall_ms,
-            functools.partial(check_content, self.chat.limits),
-        )
-        self._websockets = build_websockets(settings, self.chat)
-        self._lines = build_lines(settings, self.chat)
-        self._http = build_http(settings, self._websockets, self._build_application())
+            endings.push_async_callback(self.hooks.close)
+        application = self._build_application()
+        endings.push_async_callback(self._health.prober.close)
         if self._worker_metrics is not None:
+            endings.push_async_callback(self._worker_metrics.close)
             await self._worker_metrics.start()
-        if "http" in self._listeners:
-            await self._http.start(self._listeners["http"])
-        if "line" in self._listeners:
-            make_protocol = functools.partial(LineProtocol, self._lines)
-            self._line_servers = [
-                await loop.create_server(make_protocol, sock=sock, backlog=BACKLOG)
-                for sock in accepting_sockets(self._listeners["line"])
-            ]
-        if "control" in listeners:
-            await self._control.start(self.settings, self.chat)
+        self._build_edges(application)
+        endings.push_async_callback(self._end_edges)
+        await self._start_edges(listeners)
         self._housekeeping = asyncio.create_task(self._keep_house())
-        self.addresses = {name: bound_address(listener) for name, listener in self._listeners.items()}
+        endings.callback(self._housekeeping.cancel)
         if self.hooks is not None:
             self.hooks.start(self)
         if "http" in listeners:
-            await self._start_inbox()
-        return self.addresses
+            await self._start_inbox(endings)
 
-    async def _start_inbox(self) -> None:
-        try:
-            self._inbox = self._health.parts.inbox = build_inbox(self.settings, self.chat)
-            if self._inbox is not None:
-                await self._inbox.start()
-        except BrokerError as error:
-            await self.stop()
-            raise StartError(f"{error}; choose another with --broker URL") from None
+    async def _join_cluster(self, endings: contextlib.AsyncExitStack) -> None:
+        self.cluster = build_cluster(self.settings, self.chat)
+        if self.cluster is not None:
+            endings.push_async_callback(self.cluster.close)
+            await self.cluster.start()
+
+    async def _start_sender(
+        self, loop: asyncio.AbstractEventLoop, endings: contextlib.AsyncExitStack
+    ) -> None:
+        self.sender = build_sender(self.settings, self.chat, loop)
+        if self.sender is not None:
+            if self.cluster is not None:
+                self.cluster.on_slots = self.sender.take_slots
+            # Before the cluster's end: until then what waits is this node's to send.
+            endings.push_async_callback(self.sender.close)
+            await self.sender.start()
+
+    async def _start_inbox(self, endings: contextlib.AsyncExitStack) -> None:
+        inbox = self._health.parts.inbox = build_inbox(self.settings, self.chat)
+        if inbox is not None:
+            endings.push_async_callback(inbox.close)
+            await inbox.start()
 
     def _build_application(self) -> FastAPI:
         self._health = Health(VERSION, Parts(self.chat, self._store, self.cluster, self.sender))
@@ -157,36 +168,28 @@ class Server:
             metrics = self._worker_metrics.encode
         return create_app(self._health.report, self._health.readiness, metrics)
 
-    async def _join_cluster(self) -> None:
-        try:
-            self.cluster = build_cluster(self.settings, self.chat)
-            if self.cluster is not None:
-                await self.cluster.start()
-        except BrokerError as error:
-            await self._give_up(error)
+    def _build_edges(self, application: FastAPI) -> None:
+        self._rooms = LocalRooms(
+            self.chat.hub,
+            self.chat.profiles.line,
+            self.chat.wall_ms,
+            functools.partial(check_content, self.chat.limits),
+        )
+        self._websockets = build_websockets(self.settings, self.chat)
+        self._lines = build_lines(self.settings, self.chat)
+        self._http = build_http(self.settings, self._websockets, application)
 
-    async def _start_sender(self, loop: asyncio.AbstractEventLoop) -> None:
-        try:
-            self.sender = build_sender(self.settings, self.chat, loop)
-            if self.sender is not None:
-                if self.cluster is not None:
-                    self.cluster.on_slots = self.sender.take_slots
-                await self.sender.start()
-        except BrokerError as error:
-            await self._give_up(error)
-
-    async def _give_up(self, error: BrokerError) -> typing.NoReturn:
-        await self._close_connections()
-        self._passwords.close()
-        await self.close_store()
-        raise StartError(f"{error}; choose another with --broker URL") from None
-
-    async def _close_connections(self) -> None:
-        """To other services, then to other nodes: until the end what waits is this node's to send."""
-        if self.sender is not None:
-            await self.sender.close()
-        if self.cluster is not None:
-            await self.cluster.close()
+    async def _start_edges(self, listeners: Collection[str]) -> None:
+        if "http" in self._listeners:
+            await self._http.start(self._listeners["http"])
+        if "line" in self._listeners:
+            loop, make_protocol = asyncio.get_running_loop(), functools.partial(LineProtocol, self._lines)
+            for sock in accepting_sockets(self._listeners["line"]):
+                server = await loop.create_server(make_protocol, sock=sock, backlog=BACKLOG)
+                self._line_servers.append(server)
+        if "control" in listeners:
+            await self._control.start(self.settings, self.chat)
+        self.addresses = {name: bound_address(listener) for name, listener in self._listeners.items()}
 
     def room(self, name: str, user: str = LOCAL_USER, after: int | None = None) -> LocalRoom:
         """A room, for a program that runs beside the server in its loop: see ``LocalRoom``.
@@ -202,31 +205,20 @@ class Server:
     def _listen(self, listeners: Collection[str]) -> None:
         settings, send_buffer = self.settings, self.settings.fanout.send_buffer_bytes
         shared = self._worker is not None
-        try:
-            low = settings.fanout.watermarks("websocket")[1]
-            if "http" in listeners:
-                self._listeners["http"] = listen(
-                    settings.http.listen,
-                    "http.listen",
-                    "--http",
-                    low,
-                    send_buffer,
-                    shared=shared,
-                )
-            if "line" in listeners and isinstance(settings.line.listen, Address):
-                low = settings.fanout.watermarks("line")[1]
-                self._listeners["line"] = listen(
-                    settings.line.listen,
-                    "line.listen",
-                    "--line",
-                    low,
-                    send_buffer,
-                    shared=shared,
-                )
-        except BaseException:
-            for listener in self._listeners.values():
-                listener.close()
-            raise
+        low = settings.fanout.watermarks("websocket")[1]
+        if "http" in listeners:
+            self._listeners["http"] = listen(
+                settings.http.listen, "http.listen", "--http", low, send_buffer, shared=shared
+            )
+        if "line" in listeners and isinstance(settings.line.listen, Address):
+            low = settings.fanout.watermarks("line")[1]
+            self._listeners["line"] = listen(
+                settings.line.listen, "line.listen", "--line", low, send_buffer, shared=shared
+            )
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners.values():
+            listener.close()
 
     def disconnects_slow_readers(self, rooms: Iterable[str]) -> bool:
         """Whether who is in these rooms and stays stuck has to go.
@@ -294,25 +286,27 @@ class Server:
 
     # The end
 
-    async def close_store(self) -> None:
-        """Has everything stored that was answered, and lets go of the file."""
-        self.chat.hub.store_marks()
-        self.chat.hub.store_seen(self.chat.wall_ms())
-        await asyncio.to_thread(self._store.close)
-
     async def stop(self) -> None:
-        """Stops accepting, says good-bye, waits at most ``drain_s`` for what is writable, and closes."""
+        """Ends in turn all that the start began: who is connected is told, and given ``drain_s``."""
         self._health.draining = True
-        self._housekeeping.cancel()
-        if self._inbox is not None:
-            await self._inbox.close()
-        if "http" in self._listeners:
-            self._http.stop_accepting()
+        logger.info("draining", connections=len(self.chat.census.members))
+        await self._endings.aclose()
+        logger.info("stopped")
+
+    async def _end_edges(self) -> None:
+        """Stops accepting, says good-bye, waits at most ``drain_s`` for what is writable, and closes."""
+        self._http.stop_accepting()
         self._control.stop_accepting()
         for line_server in self._line_servers:
             line_server.close()
+        await self._drain()
+        self._websockets.stop()
+        await self._http.stop()
+        self._lines.stop()
+        self._control.stop()
+
+    async def _drain(self) -> None:
         members = self.chat.census.members
-        logger.info("draining", connections=len(members))
         spread_ms = self.settings.server.reconnect_spread_ms
         for i, member in enumerate(everyone := [*members]):
             # Evenly spread, so that they don't all come back in the same moment.
@@ -328,17 +322,8 @@ class Server:
                 await asyncio.wait_for(everyone_gone.wait(), self.settings.server.drain_s)
         for member in [*members]:
             member.abort()
-        self._websockets.stop()
-        if "http" in self._listeners:
-            await self._http.stop()
-        self._lines.stop()
-        self._control.stop()
-        if self.hooks is not None:
-            await self.hooks.close()
-        self._passwords.close()
-        await self._health.prober.close()
-        if self._worker_metrics is not None:
-            await self._worker_metrics.close()
-        await self._close_connections()
-        await self.close_store()
-        logger.info("stopped")
+
+    def _store_people(self) -> None:
+        """Has everything stored that people were told; the store keeps it as it closes."""
+        self.chat.hub.store_marks()
+        self.chat.hub.store_seen(self.chat.wall_ms())

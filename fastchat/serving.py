@@ -11,7 +11,6 @@ import uvloop
 from fastchat import log
 from fastchat.building import VERSION
 from fastchat.config import Settings
-from fastchat.errors import StartError
 from fastchat.ready import announce
 from fastchat.server import LISTENERS, Server
 from fastchat.worker_metrics import Place
@@ -62,34 +61,43 @@ async def _serve(
 ) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    starting = asyncio.create_task(server.start(listeners, on_ready))
+
+    def stop() -> None:
+        stopping.set()
+        starting.cancel()  # a start may have to wait for other services, for as long as it takes
+
     if lifeline_fd is not None:
 
         def on_parent_end() -> None:
             logger.error("the parent of this worker has ended, and so does the worker")
             loop.remove_reader(lifeline_fd)
-            stopping.set()
+            stop()
 
         loop.add_reader(lifeline_fd, on_parent_end)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, stop)
     reloads: set[asyncio.Task[None]] = set()  # the loop alone would not keep them alive
 
+    async def reload_when_started() -> None:
+        await asyncio.wait([starting])
+        await server.reload()
+
     def reload() -> None:
-        task = asyncio.create_task(server.reload())
+        task = asyncio.create_task(reload_when_started())
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, reload)
-    addresses = await server.start(listeners)
+    try:
+        await starting
+    except asyncio.CancelledError:
+        logger.info("stopped before all was started")
+        return 0
     # What lives now lives until the end: the collector need not look at it again.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    try:
-        on_ready(addresses)
-    except StartError:
-        await server.close_store()
-        raise
     await stopping.wait()
     await server.stop()
     return 0

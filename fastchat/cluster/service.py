@@ -100,7 +100,8 @@ class Cluster:
         self.bus.subscribe(envelope.subject_for_all(self._name))
         self.bus.subscribe(envelope.subject_for(self._name, self.node))
         standing: asyncio.Future[Standing | WireError] = asyncio.get_running_loop().create_future()
-        self.store.beat(standing.set_result)
+        # Who starts it may have given up by then.
+        self.store.beat(lambda answer: None if standing.done() else standing.set_result(answer))
         await self.bus.start()
         # Names can be claimed only by a node that the store knows.
         self._on_standing(await standing, first=True)

@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from fastchat.errors import StartError
+from fastchat.server import Server
 from tests.clients import Client, JsonLinesClient, TextClient, WebSocketClient, split_address
+from tests.integration.embedded import settings
 from tests.integration.raw_clients import (
     SMALL_BUFFER_BYTES,
     RawClient,
@@ -69,6 +72,29 @@ def test_a_port_in_use_is_one_line(flag: str) -> None:
     assert "in use" in line
     assert flag in line
     assert ended.stdout == ""
+
+
+def test_a_control_socket_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
+    missing = tmp_path / "missing" / "control.sock"
+    ended = serve("--set", f"server.control={missing}")
+    assert ended.returncode == 1
+    [line] = ended.stderr.splitlines()
+    assert str(missing) in line
+    assert "server.control" in line
+
+
+async def test_what_fails_last_leaves_nothing_of_what_began_before() -> None:
+    def refuse(addresses: dict[str, str]) -> None:
+        listening.update(addresses)
+        raise StartError("nobody is there who could be told")
+
+    listening: dict[str, str] = {}
+    with pytest.raises(StartError, match="nobody is there"):
+        await Server(settings()).start(on_ready=refuse)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    for address in listening.values():
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*split_address(address))
 
 
 def test_a_config_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:

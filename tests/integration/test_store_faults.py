@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients import Client, Document, JsonLinesClient, WebSocketClient, get_json
-from tests.server_process import ServerProcess
+from tests.server_process import STOP_TIMEOUT_S, ServerProcess
 from tests.unit.test_sqlite_backup import damage_a_store
 from tests.unit.test_sqlite_faults import check_file
 
@@ -226,6 +227,31 @@ async def test_a_locked_database(start: Start, path: Path, clients: AsyncExitSta
     assert (await alice.ask("send", room="lobby", text="two"))["seq"] == 2
     await clients.aclose()
     await asyncio.to_thread(server.stop)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_start_that_has_to_wait_for_the_disk_ends_when_it_is_told_to(
+    number: signal.Signals, start: Start, path: Path
+) -> None:
+    start().stop()
+    command = [sys.executable, "-m", "fastchat", "serve", "--store", f"sqlite://{path}"]
+    # That events are to be sent from now on is the first thing that is written, before anybody is let in.
+    command += ["--http", "127.0.0.1:0", "--line", "off", "--broker", "nats://127.0.0.1:1"]
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+            assert server.stderr is not None
+            log = ""
+            while "events for other services wait" not in log:
+                line = server.stderr.readline()
+                assert line, f"it ended by itself:\n{log}"
+                log += line
+            server.send_signal(number)
+            log += server.communicate(timeout=STOP_TIMEOUT_S)[1]
+    assert server.returncode == 0, log
+    assert "stopped before all was started" in log
+    assert "Traceback" not in log
+    start()
 
 
 async def test_garbage_in_the_middle_of_the_file(start: Start, path: Path, clients: AsyncExitStack) -> None:

@@ -66,10 +66,10 @@ def test_the_libraries_logging_goes_the_same_way() -> None:
     stream = io.StringIO()
     log.configure("info", "json", stream)
     logging.getLogger("asyncio").error("lost %s", "it")
-    logging.getLogger("uvicorn.error").info("started")
+    logging.getLogger("uvicorn.error").warning("a bad request")
     assert [(event["logger"], event["level"], event["event"]) for event in parsed(stream)] == [
         ("asyncio", "error", "lost it"),
-        ("uvicorn.error", "info", "started"),
+        ("uvicorn.error", "warning", "a bad request"),
     ]
 
 
@@ -87,10 +87,13 @@ def test_levels(level: log.Level) -> None:
 
 
 @pytest.mark.parametrize(("level", "count"), [("info", 0), ("debug", 1)])
-def test_requests_are_logged_for_debugging_only(level: log.Level, count: int) -> None:
+@pytest.mark.parametrize(("logger", "event"), [("access", "GET /healthz"), ("error", "Shutting down")])
+def test_what_uvicorn_does_all_the_time_is_logged_for_debugging_only(
+    logger: str, event: str, level: log.Level, count: int
+) -> None:
     stream = io.StringIO()
     log.configure(level, "json", stream)
-    logging.getLogger("uvicorn.access").info("GET /healthz")
+    logging.getLogger(f"uvicorn.{logger}").info(event)
     assert len(parsed(stream)) == count
 
 
@@ -100,7 +103,7 @@ def test_uvicorns_own_handlers_are_replaced() -> None:
     logging.getLogger("uvicorn").propagate = False
     stream = io.StringIO()
     log.configure("info", "json", stream)
-    logging.getLogger("uvicorn.error").info("started")
+    logging.getLogger("uvicorn.error").warning("a bad request")
     assert len(parsed(stream)) == 1
     assert theirs.getvalue() == ""
 
