@@ -23,7 +23,10 @@ from benchmarks.tuning.namespace import ROUND_TRIP_MS, THERE, far_path, measure_
 
 _MISSED = 30_000
 _TIMEOUT_S = 30.0
-_DEEP_RING = 'rooms.classes=[{"pattern":"*","ring_bytes":67108864}]'
+_SETTINGS = (
+    'rooms.classes=[{"pattern":"*","ring_bytes":67108864}]',
+    "auth.guests=on",  # left alone, it lets no guests in where others than this machine can connect
+)
 _CONNECTIONS = 300
 _IDLE_S = 5.0
 _KIB = 1 << 10
@@ -51,7 +54,7 @@ def _read_all(reader: Reader, messages: int, speaker: socket.socket | None = Non
 
 def _catch_up(*settings: str) -> Sample:
     """A far reader comes back to what the ring holds."""
-    with fastchat(*settings, _DEEP_RING, host="0.0.0.0") as server:
+    with fastchat(*settings, *_SETTINGS, host="0.0.0.0") as server:
         _fill(server, _MISSED, "u")
         reader = Reader(server.line_port, "far", host=THERE)
         reader.join("bench", 0)
@@ -73,7 +76,7 @@ def _after_silence(value: str) -> Sample:
     # Under BBR, which paces by what it measures, the setting has no effect. Every namespace may have Reno.
     set_sysctl("net.ipv4.tcp_congestion_control", "reno")
     set_sysctl("net.ipv4.tcp_slow_start_after_idle", value)
-    with fastchat(_DEEP_RING, host="0.0.0.0") as server:
+    with fastchat(*_SETTINGS, host="0.0.0.0") as server:
         _fill(server, _MISSED, "u")
         reader = Reader(server.line_port, "far", host=THERE)
         reader.join("bench", 0)
