@@ -1,6 +1,8 @@
 """What only NATS has: streams that are there already, tokens, its limits."""
 
+import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import nats
 import pytest
@@ -10,6 +12,7 @@ from structlog.testing import capture_logs
 from fastchat.broker.interface import BrokerError, Outgoing
 from fastchat.broker.nats import streams, subjects
 from fastchat.broker.nats.bus import NatsBus
+from fastchat.broker.nats.client import Client
 from fastchat.broker.nats.events import NatsEvents
 from fastchat.broker.nats.inbox import NatsInbox
 from tests.brokers import KINDS, Worker, new_name, until
@@ -118,6 +121,19 @@ async def test_an_event_that_is_too_large_is_named(url: str) -> None:
         assert events.problem is None
     finally:
         await events.close()
+
+
+async def test_a_connection_that_has_ended_is_lost_before_the_library_knows(url: str) -> None:
+    client = Client(url)
+    await client.open("test")
+    try:
+        transport: Any = client._transport
+        transport._io_writer.transport.abort()
+        await asyncio.sleep(0)  # uvloop has closed it now, and the library hears of it in the next turn
+        with pytest.raises(ConnectionError, match="lost"):
+            await client.flush()
+    finally:
+        await client.let_go()
 
 
 async def test_without_jetstream_the_problem_says_what_to_do() -> None:

@@ -59,6 +59,13 @@ class Client(LibraryClient):
         else:
             await super()._process_pong()
 
+    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
+        # uvloop raises where asyncio only warns: the connection is closed, and the library does not know yet.
+        try:
+            await super()._send_ping(future)
+        except RuntimeError as error:
+            raise ConnectionError("the connection is lost") from error
+
     async def post(
         self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
