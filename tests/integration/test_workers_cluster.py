@@ -57,8 +57,9 @@ async def test_each_worker_is_a_node_that_is_ready(server: ServerProcess) -> Non
     async with asyncio.timeout(60):
         while len(nodes) < WORKERS:
             cluster = (await get_json(server.http, "/healthz"))[1]["cluster"]
-            assert (cluster["nodes"], cluster["bus"]) == (WORKERS, "ok")
-            nodes.add(cluster["node"])
+            # Each knows of the others a moment after it is ready.
+            if (cluster["nodes"], cluster["bus"]) == (WORKERS, "ok"):
+                nodes.add(cluster["node"])
     _, report = await get_json(server.http, "/readyz")
     assert report["status"] == "ready"
     assert {"store": "ok", "bus": "ok"}.items() <= report["parts"].items()
