@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from fastchat import log
+from fastchat.asking import ask
 from fastchat.chat import Chat
 from fastchat.cluster.service import Cluster
 from fastchat.ending import end
@@ -114,14 +115,7 @@ class Health:
         store = self.parts.store
         if store.problem is not None:
             return store.problem
-        answer: asyncio.Future[WireError | None] = asyncio.get_running_loop().create_future()
-
-        def on_answer(error: WireError | None) -> None:
-            if not answer.done():
-                answer.set_result(error)
-
-        store.probe(on_answer)
-        error = await answer
+        error: WireError | None = await ask(store.probe)
         return None if error is None else store.problem or error.message
 
     @property

@@ -9,11 +9,11 @@ from collections.abc import Callable, Coroutine, Sequence
 
 import aio_pika
 
+from fastchat.asking import ask
 from fastchat.broker.interface import Outgoing
 from fastchat.broker.rabbitmq.events import CONTENT_TYPE, RabbitEvents
 from fastchat.cloudevents import EventEncoder
 from fastchat.outbox import Sender
-from fastchat.outbox.sender import ask
 from fastchat.store import Draft, Kind, RoomLog, Stored, open_store
 from fastchat.store.sending import Unsent
 

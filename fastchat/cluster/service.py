@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from fastchat import log
+from fastchat.asking import ask
 from fastchat.broker.interface import BrokerError, Bus
 from fastchat.cluster import envelope
 from fastchat.cluster.envelope import Envelope, EnvelopeError, OtherVersion
@@ -99,12 +100,9 @@ class Cluster:
         self.store.observe(self._on_commit)
         self.bus.subscribe(envelope.subject_for_all(self._name))
         self.bus.subscribe(envelope.subject_for(self._name, self.node))
-        standing: asyncio.Future[Standing | WireError] = asyncio.get_running_loop().create_future()
-        # Who starts it may have given up by then.
-        self.store.beat(lambda answer: None if standing.done() else standing.set_result(answer))
         await self.bus.start()
         # Names can be claimed only by a node that the store knows.
-        self._on_standing(await standing, first=True)
+        self._on_standing(await ask(self.store.beat), first=True)
         self._ticking = asyncio.create_task(self._tick_always())
 
     async def close(self) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 from fastchat import log
+from fastchat.asking import ask
 from fastchat.broker.interface import EventSink
 from fastchat.cloudevents import EventEncoder
 from fastchat.ending import end
@@ -236,18 +237,6 @@ class Sender:
 
 class _NotSentError(Exception):
     """What waits has to wait longer, and why."""
-
-
-async def ask(question: Callable[[Callable[[Any], None]], None]) -> Any:
-    """What the store answers."""
-    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-    def done(result: Any) -> None:
-        if not answer.done():
-            answer.set_result(result)
-
-    question(done)
-    return await answer
 
 
 class Metered(Generic[Answer]):

@@ -65,7 +65,7 @@ LAYERS: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (("config", "log"), "settings and logging: cross-cutting, see below"),
     (
-        ("compiled", "ending", "errors"),
+        ("asking", "compiled", "ending", "errors"),
         "the compiled modules; tasks that have to end; what went wrong, for a person to read",
     ),
 )
